@@ -33,6 +33,7 @@ typedef struct mete__record {
     uint64_t line;    /* where it stood: line from 1, and byte offset in the (unzipped) file */
     uint64_t offset;  /* (set by the reader) */
     mete_buffer text; /* decoded strings; never moves during a parse */
+    mete_buffer mapped; /* decoded strings of mapped fields */
     struct mete__scan *scan;
 } mete__record;
 
