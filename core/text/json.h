@@ -50,6 +50,19 @@ const mete__field *mete__record_find(const mete__record *record, mete_text key);
 int mete__record_path(const mete__record *record, mete_text path, mete__field *out,
                       mete_buffer *text);
 
+/* The field `to` of a record is read from key, column or dotted path `from`. */
+typedef struct mete__map {
+    mete_text to, from;
+} mete__map;
+
+/* Renames fields: those named by a `to` or an exact `from` go, each map that finds its source adds
+ * one. missed(user, i) is called for each that does not. */
+METE_CHECKED int mete__record_map(mete__record *record, const mete__map *map, size_t maps,
+                                  void (*missed)(void *user, size_t i), void *user,
+                                  mete_error *err);
+/* Room for `more` fields after those there are. */
+METE_CHECKED int mete__record_room(mete__record *record, size_t more);
+
 /* Validates one document of any type; the byte of the first fault, or `length` when it is right. */
 METE_CHECKED int mete__json_check(mete_text text, mete_error *err);
 

@@ -19,11 +19,6 @@ typedef enum mete__format {
     METE__FORMAT_TSV
 } mete__format;
 
-/* The field `to` of each record is read from key, column or dotted path `from`. */
-typedef struct mete__map {
-    mete_text to, from;
-} mete__map;
-
 /* Told about each record that is skipped. `message` is the whole sentence, "FILE:LINE: reason". */
 typedef void mete__skip_fn(void *user, const char *message);
 

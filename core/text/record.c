@@ -664,18 +664,18 @@ mete__scan_document(struct mete__scan *scan)
     return true;
 }
 
-static bool
-field_room(struct mete__scan *scan, mete__record *record)
+int
+mete__record_room(mete__record *record, size_t more)
 {
-    if (record->fields < record->capacity)
-        return true;
-    size_t capacity = record->capacity ? record->capacity * 2 : 16;
+    if (record->capacity - record->fields >= more)
+        return METE_OK;
+    size_t capacity = record->capacity * 2 + more + 8;
     mete__field *field = realloc(record->field, capacity * sizeof *field);
     if (!field)
-        return fail_memory(scan);
+        return METE_ENOMEM;
     record->field = field;
     record->capacity = capacity;
-    return true;
+    return METE_OK;
 }
 
 static bool
@@ -694,8 +694,8 @@ record_object(struct mete__scan *scan, mete__record *record)
     }
     while (more) {
         const char *at = scan->at;
-        if (!field_room(scan, record))
-            return false;
+        if (record->fields == record->capacity && mete__record_room(record, 1))
+            return fail_memory(scan);
         mete__field *field = &record->field[record->fields];
         if (!key_and_colon(scan, &field->key) || !key_add(scan, 0, serial, at, field->key) ||
             !value_field(scan, 1, field) || !comma(scan, '}', &more))
@@ -827,6 +827,20 @@ path_raw(const mete__record *record, mete_text path, mete_text *raw)
     return 0;
 }
 
+/* Reads the value whose valid JSON is `raw`, its decoded text appended to `text`. */
+static int
+read_raw(const mete__record *record, mete_text raw, mete__field *out, mete_buffer *text)
+{
+    struct mete__scan *scan = record->scan;
+    if (mete_buffer_reserve(text, raw.length))
+        return text->status;
+    point(scan, raw, text->data + text->length);
+    if (!value_field(scan, 1, out))
+        return scan->status;
+    text->length = (size_t)(scan->out - text->data);
+    return METE_OK;
+}
+
 int
 mete__record_path(const mete__record *record, mete_text path, mete__field *out, mete_buffer *text)
 {
@@ -839,13 +853,69 @@ mete__record_path(const mete__record *record, mete_text path, mete__field *out, 
     int there = path_raw(record, path, &raw);
     if (there <= 0)
         return there;
-    struct mete__scan *scan = record->scan;
-    if (mete_buffer_reserve(text, raw.length))
-        return text->status;
-    point(scan, raw, text->data + text->length);
     out->key = path;
-    if (!value_field(scan, 1, out))
-        return scan->status;
-    text->length = (size_t)(scan->out - text->data);
-    return 1;
+    int status = read_raw(record, raw, out, text);
+    return status ? status : 1;
+}
+
+/* ---- field maps ---- */
+
+/* Finds the sources of all maps, as fields after those of the record; sets how many there are. */
+static int
+map_find(mete__record *record, const mete__map *map, size_t maps,
+         void (*missed)(void *user, size_t i), void *user, size_t *found)
+{
+    size_t need = 0;
+    for (size_t i = 0; i < maps; i++) {
+        mete__field *new = &record->field[record->fields + *found];
+        const mete__field *exact = mete__record_find(record, map[i].from);
+        if (exact) {
+            *new = *exact;
+        } else {
+            int there = path_raw(record, map[i].from, &new->text);
+            if (there < 0)
+                return there;
+            if (there == 0) {
+                missed(user, i);
+                continue;
+            }
+            new->type = METE_JSON_NONE; /* read below, once the room for all is known */
+            need += new->text.length;
+        }
+        new->key = map[i].to;
+        ++*found;
+    }
+    mete_buffer_clear(&record->mapped);
+    return need ? mete_buffer_reserve(&record->mapped, need) : METE_OK;
+}
+
+static bool
+map_hides(const mete__map *map, size_t maps, mete_text key)
+{
+    for (size_t i = 0; i < maps; i++)
+        if (mete_text_equal(map[i].to, key) || mete_text_equal(map[i].from, key))
+            return true;
+    return false;
+}
+
+int
+mete__record_map(mete__record *record, const mete__map *map, size_t maps,
+                 void (*missed)(void *user, size_t i), void *user, mete_error *err)
+{
+    size_t found = 0, kept = 0;
+    int status = maps ? mete__record_room(record, maps) : METE_OK;
+    if (status == METE_OK)
+        status = map_find(record, map, maps, missed, user, &found);
+    for (size_t i = 0; i < found && status == METE_OK; i++) {
+        mete__field *field = &record->field[record->fields + i];
+        if (field->type == METE_JSON_NONE)
+            status = read_raw(record, field->text, field, &record->mapped);
+    }
+    if (status)
+        return mete_error_set(err, status, "cannot read a mapped field");
+    for (size_t i = 0; i < record->fields + found; i++)
+        if (i >= record->fields || !map_hides(map, maps, record->field[i].key))
+            record->field[kept++] = record->field[i];
+    record->fields = kept;
+    return METE_OK;
 }

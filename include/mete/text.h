@@ -188,8 +188,8 @@ METE_API size_t mete_bleu_scratch(size_t candidates, size_t longest_reference);
  * match. */
 METE_API double mete_bleu_score(const mete_bleu *sum, int order, int smooth);
 
-/* Length of the longest common subsequence; time candidates * references / 64 for short texts and
- * candidates * references otherwise. `scratch` holds references + 1 elements. */
+/* Length of the longest common subsequence, in time candidates * references
+ * (what both begin and end with is free). `scratch` holds references + 1 elements. */
 METE_API size_t mete_lcs(const uint64_t *candidate, size_t candidates, const uint64_t *reference,
                          size_t references, uint32_t *scratch);
 /* ROUGE-L (Lin 2004, equations 2 to 4): (1 + b^2) R P / (R + b^2 P) of an LCS of `lcs` words.
