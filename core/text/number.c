@@ -73,26 +73,40 @@ thousands_end(mete_text text, size_t at, size_t end)
     size_t last = end;
     if (end - at > 3 || end == at)
         return end;
-    while (last < text.length && text.data[last] == ',' &&
+    while (last - at < LONGEST && last < text.length && text.data[last] == ',' &&
            skip_digits(text, last + 1) == last + 4)
         last += 4;
     /* 1,234,5678 is a list, not a number. */
     return last < text.length && text.data[last] == ',' && digit_at(text, last + 1) ? end : last;
 }
 
-/* Reads bytes [from, to), commas left out. */
+/* Reads bytes [from, to), commas left out, times a power of ten. */
 static bool
-read_plain(mete_text text, size_t from, size_t to, double *value)
+read_plain(mete_text text, size_t from, size_t to, double scale, double *value)
 {
-    char copy[LONGEST];
+    char copy[LONGEST + 40];
     size_t n = 0;
     if (to - from > LONGEST)
         return false;
     for (; from < to; from++)
         if (text.data[from] != ',')
             copy[n++] = text.data[from];
+    if (scale != 0) {
+        copy[n++] = 'e';
+        n += mete__number_write(copy + n, scale);
+    }
     *value = mete__number_read(copy, n);
     return isfinite(*value);
+}
+
+/* The digits from `at` to `end` as a power of ten; far beyond any double when there are many. */
+static double
+power(mete_text text, size_t at, size_t end)
+{
+    double value = 0;
+    for (; at < end && value < 1e5; at++)
+        value = value * 10 + (text.data[at] - '0');
+    return value;
 }
 
 /* e+05 after the digits, or x 10^5. Returns where it ends, or `at`. */
@@ -100,34 +114,30 @@ static size_t
 exponent_end(struct cursor *c, size_t at, double *scale)
 {
     mete_text text = c->text;
-    size_t next = at;
     *scale = 0;
     if (!(c->forms & METE_NUMBER_EXPONENT) || at >= text.length)
         return at;
     if ((text.data[at] | 0x20) == 'e') {
-        next = at + 1;
-        next += next < text.length && (text.data[next] == '-' || text.data[next] == '+');
-        size_t end = skip_digits(text, next);
-        if (end == next || letter_at(text, end))
+        size_t minus = one_of(text, at + 1, minus_signs);
+        size_t start = at + 1 + (minus ? minus : has(text, at + 1, "+"));
+        size_t end = skip_digits(text, start);
+        if (end == start || letter_at(text, end))
             return at;
+        *scale = minus ? -power(text, start, end) : power(text, start, end);
         c->form |= METE_NUMBER_EXPONENT;
         return end;
     }
-    next = skip_blanks(text, at);
-    size_t sign = one_of(text, next, times_signs);
+    size_t next = skip_blanks(text, at), sign = one_of(text, next, times_signs);
     next = skip_blanks(text, next + sign);
     if (sign == 0 || !has(text, next, "10^"))
         return at;
-    next += 3;
-    bool brace = has(text, next, "{");
-    next += brace;
+    bool brace = has(text, next + 3, "{");
+    next += 3 + brace;
     size_t minus = one_of(text, next, minus_signs);
     size_t start = next + minus, end = skip_digits(text, start);
-    if (end == start || end - start > 3 || (brace && !has(text, end, "}")))
+    if (end == start || (brace && !has(text, end, "}")))
         return at;
-    for (next = start; next < end; next++)
-        *scale = *scale * 10 + (text.data[next] - '0');
-    *scale = minus ? -*scale : *scale;
+    *scale = minus ? -power(text, start, end) : power(text, start, end);
     c->form |= METE_NUMBER_EXPONENT;
     return end + brace;
 }
@@ -149,24 +159,9 @@ decimal(struct cursor *c, double *value, bool *whole)
         end = skip_digits(text, end + 1);
     if (end == start)
         return false;
-    size_t plain = end;
-    end = exponent_end(c, end, &scale);
-    c->at = end;
-    *whole = end == digits;
-    if (scale == 0)
-        return read_plain(text, start, (text.data[plain < end ? plain : start] | 0x20) == 'e' ? end : plain,
-                          value);
-    char copy[LONGEST + 16];
-    size_t n = 0;
-    if (plain - start > LONGEST)
-        return false;
-    for (size_t i = start; i < plain; i++)
-        if (text.data[i] != ',')
-            copy[n++] = text.data[i];
-    copy[n++] = 'e';
-    n += mete__number_write(copy + n, scale);
-    *value = mete__number_read(copy, n);
-    return isfinite(*value);
+    c->at = exponent_end(c, end, &scale);
+    *whole = c->at == digits;
+    return read_plain(text, start, end, scale, value);
 }
 
 /* /b, or a b/c, after the whole number `value`. */
@@ -180,7 +175,7 @@ fraction(struct cursor *c, double *value)
         return;
     if (has(text, at, " ") && digit_at(text, at + 1)) {
         size_t end = skip_digits(text, at + 1);
-        if (!has(text, end, "/") || !read_plain(text, at + 1, end, &top))
+        if (!has(text, end, "/") || !read_plain(text, at + 1, end, 0, &top))
             return;
         whole = *value;
         at = end;
@@ -189,7 +184,7 @@ fraction(struct cursor *c, double *value)
     /* 1/2/2024 is a date, and 3/4x or 1/2.5 something else. */
     if (!has(text, at, "/") || end == at + 1 || letter_at(text, end) || has(text, end, "/") ||
         (has(text, end, ".") && digit_at(text, end + 1)) ||
-        !read_plain(text, at + 1, end, &bottom) || bottom == 0)
+        !read_plain(text, at + 1, end, 0, &bottom) || bottom == 0)
         return;
     *value = whole + top / bottom;
     c->at = end;
