@@ -1,0 +1,165 @@
+/* context.h - what stands behind a mete_ctx, a frame of scores and a node's private part. Only the
+ * engine's own files include this. */
+#ifndef METE_ENGINE_CONTEXT_H
+#define METE_ENGINE_CONTEXT_H
+
+#include "base/arena.h"
+#include "engine/engine.h"
+#include "nn/schedule.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* What the running call may do. */
+enum mete__phase {
+    METE__OPENING = 1u << 0,  /* declare, allocate */
+    METE__LEARNING = 1u << 1, /* write tensors */
+    METE__SCORING = 1u << 2,
+    METE__SAVING = 1u << 3
+};
+
+/* The scores of one node on a frame's batch. `at` is the size of the arrays. */
+typedef struct mete__result {
+    mete_scores scores;
+    double **signal;     /* [declareds], each by its level */
+    const char **reason; /* [episodes], lazily; NULL: none */
+    char *state;         /* [episodes x episode_size] working copies; NULL: none kept */
+    bool done;
+} mete__result;
+
+/* One evaluation of (a part of) the tree on one batch. */
+typedef struct mete__frame {
+    mete__engine *engine;
+    const mete_batch *batch; /* sees everything */
+    mete__arena *arena;      /* results live here */
+    mete__result *result;    /* [engine->nodes] by node number */
+    bool derived;            /* episode states are throw-away copies */
+    struct mete__chunk *chunk;
+    size_t chunks;
+} mete__frame;
+
+/* A range of rows, aligned to groups and scenes, with its views. */
+typedef struct mete__chunk {
+    size_t row, step, group, turn; /* where it begins in the frame's batch */
+    mete_batch all;                /* sees everything */
+    mete_batch reward;             /* without gold and learn columns */
+} mete__chunk;
+
+struct mete_ctx {
+    mete_node *node;
+    mete__engine *engine;
+    mete__arena *arena;
+    mete_error *err;
+    unsigned phase;
+    mete__frame *frame;           /* scoring and update */
+    const mete__chunk *chunk;     /* rows of the frame this call has */
+    const mete_batch *batch;      /* as the plugin sees it */
+    mete_scores *child;           /* [children] shifted to the chunk */
+    struct mete__bytes *bytes;    /* mete_save_bytes */
+    mete_params params;           /* of the running policy call */
+};
+
+/* Behind mete_scores.host: which node's arrays, and where this view begins. */
+typedef struct mete__scores_host {
+    const mete_node *node;
+    mete__result *result;
+    const mete__chunk *chunk;
+} mete__scores_host;
+
+typedef struct mete__bytes {
+    char *data;
+    size_t length, room;
+} mete__bytes;
+
+typedef struct mete__live {
+    double *target;
+    mete__schedule schedule;
+} mete__live;
+
+/* A rubric generator's criteria by prompt; guarded by lock. */
+typedef struct mete__criteria_entry {
+    uint64_t prompt_id;
+    mete_criterion *item;
+    uint64_t *key;
+    size_t count;
+} mete__criteria_entry;
+
+typedef struct mete__node_private {
+    size_t number;       /* index in engine->node */
+    mete_node **gold;    /* gold children, apart */
+    size_t golds;
+    mete__live *live;
+    size_t lives;
+    mete__arena *memory; /* mete_alloc */
+    const char *alias;   /* a snapshot's name: this node stands for it */
+    bool on_error_fail;
+    uint64_t update_every;
+    /* rubric cache */
+    pthread_mutex_t lock;
+    mete__criteria_entry *criteria;
+    size_t criterias, criteria_room;
+    size_t *criteria_slot; /* open-addressed index */
+    size_t criteria_slots;
+    /* states of running episodes, open-addressed by episode id */
+    uint64_t *state_id;
+    uint8_t *state_used;
+    char *state_bytes;
+    size_t states, state_room;
+} mete__node_private;
+
+typedef struct mete__snapshot {
+    char *name;
+    mete_node *policy;
+    const float *vector;
+    uint64_t version;
+} mete__snapshot;
+
+struct mete__engine {
+    mete__config *config;
+    mete__engine_options options;
+    mete__workers *workers;
+    mete_node **node;
+    size_t nodes, node_room;
+    mete_node *reward, *policy, *environment;
+    mete__snapshot *snapshot;
+    size_t snapshots;
+    mete__arena *arena;  /* frames and contexts until mete__engine_reset */
+    mete__frame *frame;  /* of the last mete__score */
+    uint64_t iteration;
+    pthread_mutex_t lock;
+    mete__errors *errors; /* while opening */
+    bool opening;
+};
+
+/* The calling thread's scratch arena and tape, made on first use. */
+mete__arena *mete__scratch(void);
+mete_tape *mete__scratch_tape(void);
+void mete__scratch_drop(void);
+
+/* A context for a call outside scoring. */
+mete_ctx mete__ctx_make(mete_node *node, unsigned phase, mete_error *err);
+/* Prefixes err with the node's path unless it is there already. */
+int mete__ctx_blame(const mete_node *node, int code, mete_error *err);
+
+/* batch.c */
+void mete__view_filter(const mete_batch *batch, mete_visible most, mete__arena *arena,
+                       mete_batch *out);
+/* Rows [from, to) as a batch of their own; false when memory ran out. */
+bool mete__batch_range(const mete_batch *batch, size_t from, size_t to, mete__arena *arena,
+                       mete_batch *out);
+const mete_batch *mete__batch_rows(const mete_batch *batch, const uint32_t *row, size_t count,
+                                   bool steps, mete__arena *arena);
+
+/* score.c */
+mete__frame *mete__frame_new(mete__engine *engine, const mete_batch *batch, mete__arena *arena,
+                             bool derived);
+int mete__frame_score(mete__frame *frame, mete_node *node, mete_error *err);
+/* rubric.c */
+void mete__criteria_free(mete__node_private *private_);
+/* state.c */
+bool mete__states_load(const mete_node *node, const mete_batch *batch, char *copy);
+void mete__states_free(mete__node_private *table);
+size_t mete__states_count(const mete_node *node);
+void mete__states_write(const mete_node *node, uint64_t *id, char *bytes);
+bool mete__states_read(mete_node *node, size_t count, const uint64_t *id, const char *bytes);
+
+#endif

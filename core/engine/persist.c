@@ -1,0 +1,133 @@
+/* persist.c - what nodes learnt, into a checkpoint and back. */
+#include "engine/context.h"
+#include "run/checkpoint.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void
+entry_name(char *out, size_t size, const mete_node *node, const char *what, const char *name)
+{
+    snprintf(out, size, "node/%s/%s%s", node->path, what, name);
+}
+
+static int
+save_node(mete_node *node, mete__checkpoint *to, mete_error *err)
+{
+    char name[1200];
+    int status = METE_OK;
+    for (size_t i = 0; i < node->tensors && !status; i++) {
+        entry_name(name, sizeof name, node, "tensor/", node->tensor[i].name);
+        status = mete__checkpoint_add(to, name, node->tensor[i].element, node->tensor[i].count,
+                                      node->tensor[i].data, err);
+    }
+    if (!status && node->plugin->as.head.save) {
+        mete__bytes bytes = {0};
+        mete_ctx cx = mete__ctx_make(node, METE__SAVING, err);
+        mete__arena_mark mark = mete__arena_marked(cx.arena);
+        cx.bytes = &bytes;
+        status = mete__ctx_blame(node, node->plugin->as.head.save(&cx, node->self), err);
+        mete__arena_release(cx.arena, mark);
+        entry_name(name, sizeof name, node, "bytes", "");
+        if (!status)
+            status = mete__checkpoint_add(to, name, METE_U8, bytes.length, bytes.data, err);
+        free(bytes.data);
+    }
+    size_t each = (size_t)node->plugin->as.head.episode_size;
+    if (!status && each) {
+        size_t count = mete__states_count(node);
+        uint64_t *id = malloc((count + 1) * sizeof *id);
+        char *bytes = malloc((count + 1) * each);
+        if (!id || !bytes)
+            status = mete_error_set(err, METE_ENOMEM, "%s: out of memory while saving", node->path);
+        if (!status) {
+            mete__states_write(node, id, bytes);
+            entry_name(name, sizeof name, node, "episodes", "");
+            status = mete__checkpoint_add(to, name, METE_I64, count, id, err);
+        }
+        if (!status) {
+            entry_name(name, sizeof name, node, "states", "");
+            status = mete__checkpoint_add(to, name, METE_U8, count * each, bytes, err);
+        }
+        free(id);
+        free(bytes);
+    }
+    return status;
+}
+
+static int
+missing(const mete_node *node, const char *name, mete_error *err)
+{
+    return mete_error_set(err, METE_EDATA,
+                          "%s: the checkpoint has no '%s' of this shape; was the config changed?",
+                          node->path, name);
+}
+
+static int
+load_node(mete_node *node, const mete__checkpoint *from, mete_error *err)
+{
+    char name[1200];
+    size_t count;
+    for (size_t i = 0; i < node->tensors; i++) {
+        static const size_t size[] = {[METE_F32] = 4, [METE_F64] = 8, [METE_I32] = 4,
+                                      [METE_I64] = 8, [METE_U8] = 1};
+        mete__tensor *tensor = &node->tensor[i];
+        entry_name(name, sizeof name, node, "tensor/", tensor->name);
+        count = tensor->count;
+        const void *data = mete__checkpoint_get(from, name, tensor->element, &count);
+        if (!data && tensor->count)
+            return missing(node, name, err);
+        if (tensor->count)
+            memcpy(tensor->data, data, tensor->count * size[tensor->element]);
+    }
+    if (node->plugin->as.head.load) {
+        entry_name(name, sizeof name, node, "bytes", "");
+        count = SIZE_MAX;
+        const void *data = mete__checkpoint_get(from, name, METE_U8, &count);
+        if (!data && count == SIZE_MAX)
+            return missing(node, name, err);
+        mete_ctx cx = mete__ctx_make(node, METE__LEARNING, err);
+        mete__arena_mark mark = mete__arena_marked(cx.arena);
+        int status = node->plugin->as.head.load(&cx, node->self, data, data ? count : 0);
+        mete__arena_release(cx.arena, mark);
+        if (status)
+            return mete__ctx_blame(node, status, err);
+    }
+    size_t each = (size_t)node->plugin->as.head.episode_size;
+    if (each) {
+        entry_name(name, sizeof name, node, "episodes", "");
+        count = SIZE_MAX;
+        const uint64_t *id = mete__checkpoint_get(from, name, METE_I64, &count);
+        if (count == SIZE_MAX)
+            return missing(node, name, err);
+        size_t bytes = count * each;
+        entry_name(name, sizeof name, node, "states", "");
+        const char *data = mete__checkpoint_get(from, name, METE_U8, &bytes);
+        if (count && (!data || !id))
+            return missing(node, name, err);
+        if (!mete__states_read(node, count, id, data))
+            return mete_error_set(err, METE_ENOMEM, "%s: out of memory while loading", node->path);
+    }
+    return METE_OK;
+}
+
+int
+mete__engine_save(mete__engine *engine, mete__checkpoint *to, mete_error *err)
+{
+    int status = METE_OK;
+    for (size_t i = 0; i < engine->nodes && !status; i++)
+        if (engine->node[i]->plugin)
+            status = save_node(engine->node[i], to, err);
+    return status;
+}
+
+int
+mete__engine_load(mete__engine *engine, const mete__checkpoint *from, mete_error *err)
+{
+    int status = METE_OK;
+    for (size_t i = 0; i < engine->nodes && !status; i++)
+        if (engine->node[i]->plugin)
+            status = load_node(engine->node[i], from, err);
+    return status;
+}

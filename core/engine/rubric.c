@@ -1,0 +1,261 @@
+/* rubric.c - criteria by prompt: asked of a generator once, then kept.
+ *
+ * A generator sees one row for each distinct prompt, without responses, and only what a policy may
+ * see. Its criteria are cached by prompt id for as long as the node lives, so that all samples of a
+ * prompt, in every command, are judged alike. */
+#include "engine/context.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Criteria kept at most per node; past that the cache starts over, which changes no result. */
+#define MOST_PROMPTS 200000
+
+struct mete_criteria {
+    const mete_node *node;
+    struct list {
+        mete_criterion *item;
+        size_t count, room;
+    } *row;
+    size_t rows;
+};
+
+static mete_text
+text_keep(mete_text text)
+{
+    char *copy = malloc(text.length + 1);
+    if (!copy)
+        return (mete_text){NULL, 0};
+    if (text.length)
+        memcpy(copy, text.data, text.length);
+    copy[text.length] = 0;
+    return (mete_text){copy, text.length};
+}
+
+static void
+criterion_drop(mete_criterion *criterion)
+{
+    mete_text *text[] = {&criterion->id, &criterion->text, &criterion->check, &criterion->target,
+                         &criterion->source};
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++)
+        free((void *)(uintptr_t)text[i]->data);
+}
+
+int
+mete_criterion_add(mete_ctx *cx, mete_criteria *out, size_t row, const mete_criterion *criterion)
+{
+    if (row >= out->rows)
+        return mete_fail(cx, METE_EPLUGIN, "gave a criterion for prompt %zu of %zu", row, out->rows);
+    if (!(criterion->points - criterion->points == 0))
+        return mete_fail(cx, METE_EPLUGIN, "gave a criterion with points that are no number");
+    struct list *list = &out->row[row];
+    if (list->count == list->room) {
+        size_t room = list->room ? 2 * list->room : 8;
+        mete_criterion *grown = realloc(list->item, room * sizeof *grown);
+        if (!grown)
+            return mete_fail(cx, METE_ENOMEM, "out of memory for criteria");
+        list->item = grown;
+        list->room = room;
+    }
+    mete_criterion *to = &list->item[list->count];
+    size_t size = criterion->size && criterion->size < sizeof *to ? criterion->size : sizeof *to;
+    memset(to, 0, sizeof *to);
+    memcpy(to, criterion, size);
+    to->size = sizeof *to;
+    to->id = text_keep(to->id);
+    to->text = text_keep(to->text);
+    to->check = text_keep(to->check);
+    to->target = text_keep(to->target);
+    to->source = text_keep(to->source);
+    if (!to->id.data || !to->text.data || !to->check.data || !to->target.data || !to->source.data) {
+        criterion_drop(to);
+        return mete_fail(cx, METE_ENOMEM, "out of memory for criteria");
+    }
+    list->count++;
+    return METE_OK;
+}
+
+void
+mete__criteria_free(mete__node_private *private_)
+{
+    for (size_t i = 0; i < private_->criterias; i++) {
+        for (size_t k = 0; k < private_->criteria[i].count; k++)
+            criterion_drop(&private_->criteria[i].item[k]);
+        free(private_->criteria[i].item);
+        free(private_->criteria[i].key);
+    }
+    free(private_->criteria);
+    free(private_->criteria_slot);
+    private_->criteria = NULL;
+    private_->criteria_slot = NULL;
+    private_->criterias = private_->criteria_room = private_->criteria_slots = 0;
+}
+
+/* Index + 1 of the prompt's entry, or 0. Open addressing; slots are a power of two. */
+static size_t
+lookup(const mete__node_private *private_, uint64_t prompt)
+{
+    size_t mask = private_->criteria_slots - 1;
+    if (!private_->criteria_slots)
+        return 0;
+    for (size_t at = (size_t)mete_hash_mix(prompt, 2) & mask;; at = (at + 1) & mask) {
+        size_t found = private_->criteria_slot[at];
+        if (!found || private_->criteria[found - 1].prompt_id == prompt)
+            return found;
+    }
+}
+
+static bool
+index_grow(mete__node_private *private_)
+{
+    size_t slots = private_->criteria_slots ? 2 * private_->criteria_slots : 256;
+    size_t *slot = calloc(slots, sizeof *slot);
+    if (!slot)
+        return false;
+    for (size_t i = 0; i < private_->criterias; i++) {
+        size_t at = (size_t)mete_hash_mix(private_->criteria[i].prompt_id, 2) & (slots - 1);
+        while (slot[at])
+            at = (at + 1) & (slots - 1);
+        slot[at] = i + 1;
+    }
+    free(private_->criteria_slot);
+    private_->criteria_slot = slot;
+    private_->criteria_slots = slots;
+    return true;
+}
+
+static bool
+entry_add(mete__node_private *private_, uint64_t prompt, struct list *list)
+{
+    if (private_->criterias == private_->criteria_room) {
+        size_t room = private_->criteria_room ? 2 * private_->criteria_room : 64;
+        mete__criteria_entry *grown = realloc(private_->criteria, room * sizeof *grown);
+        if (!grown)
+            return false;
+        private_->criteria = grown;
+        private_->criteria_room = room;
+    }
+    uint64_t *key = malloc((list->count + 1) * sizeof *key);
+    if (!key)
+        return false;
+    for (size_t k = 0; k < list->count; k++) {
+        const mete_criterion *c = &list->item[k];
+        uint64_t hash = mete_hash(c->kind, c->check.data, c->check.length);
+        key[k] = mete_hash(hash, c->target.data, c->target.length);
+    }
+    private_->criteria[private_->criterias++] =
+        (mete__criteria_entry){prompt, list->item, key, list->count};
+    list->item = NULL;
+    list->count = 0;
+    if (2 * private_->criterias >= private_->criteria_slots)
+        return index_grow(private_);
+    size_t at = (size_t)mete_hash_mix(prompt, 2) & (private_->criteria_slots - 1);
+    while (private_->criteria_slot[at])
+        at = (at + 1) & (private_->criteria_slots - 1);
+    private_->criteria_slot[at] = private_->criterias;
+    return true;
+}
+
+/* Asks the generator about the prompts (rows) not known yet. The node's lock is held. */
+static int
+generate(mete_ctx *cx, mete_node *node, const mete_batch *batch, const uint32_t *row, size_t count)
+{
+    mete__arena *arena = cx->arena;
+    const mete_batch *rows = mete__batch_rows(batch, row, count, false, arena);
+    mete_batch *view = mete__arena_take(arena, sizeof *view);
+    mete_criteria criteria = {.node = node, .rows = count};
+    criteria.row = calloc(count, sizeof *criteria.row);
+    int status = METE_ENOMEM;
+    if (rows && view && criteria.row) {
+        mete__view_filter(rows, METE_SEE_POLICY, arena, view);
+        view->response = NULL;
+        mete_ctx inner = mete__ctx_make(node, 0, cx->err);
+        status = node->plugin->as.rubric.generate(&inner, node->self, view, &criteria);
+        status = mete__ctx_blame(node, status, cx->err);
+    } else {
+        mete_fail(cx, METE_ENOMEM, "out of memory for criteria");
+    }
+    for (size_t i = 0; i < count && !status; i++)
+        if (!entry_add(node->private_, rows->prompt_id[i], &criteria.row[i]))
+            status = mete_fail(cx, METE_ENOMEM, "out of memory for criteria");
+    for (size_t i = 0; criteria.row && i < count; i++) {
+        for (size_t k = 0; k < criteria.row[i].count; k++)
+            criterion_drop(&criteria.row[i].item[k]);
+        free(criteria.row[i].item);
+    }
+    free(criteria.row);
+    return status;
+}
+
+/* First rows of groups whose prompt is not cached, each prompt once. */
+static size_t
+unknown_prompts(const mete__node_private *private_, const mete_batch *batch, uint32_t *row)
+{
+    size_t count = 0;
+    for (size_t g = 0; g < batch->groups; g++) {
+        uint64_t prompt = batch->prompt_id[batch->group[g]];
+        bool known = lookup(private_, prompt) != 0;
+        for (size_t i = 0; i < count && !known; i++)
+            known = batch->prompt_id[row[i]] == prompt;
+        if (!known)
+            row[count++] = batch->group[g];
+    }
+    return count;
+}
+
+static mete_rubric_table *
+collect(mete_ctx *cx, const mete__node_private *private_, const mete_batch *batch)
+{
+    mete_rubric_table *table = mete__arena_zero(cx->arena, sizeof *table);
+    uint32_t *first = mete__arena_zero(cx->arena, (batch->groups + 1) * sizeof *first);
+    size_t total = 0;
+    for (size_t g = 0; g < batch->groups; g++)
+        total += private_->criteria[lookup(private_, batch->prompt_id[batch->group[g]]) - 1].count;
+    mete_criterion *item = mete__arena_take(cx->arena, (total + 1) * sizeof *item);
+    uint64_t *key = mete__arena_take(cx->arena, (total + 1) * sizeof *key);
+    if (!table || !first || !item || !key)
+        return NULL;
+    for (size_t g = 0; g < batch->groups; g++) {
+        const mete__criteria_entry *entry =
+            &private_->criteria[lookup(private_, batch->prompt_id[batch->group[g]]) - 1];
+        if (entry->count) {
+            memcpy(item + first[g], entry->item, entry->count * sizeof *item);
+            memcpy(key + first[g], entry->key, entry->count * sizeof *key);
+        }
+        first[g + 1] = first[g] + (uint32_t)entry->count;
+    }
+    *table = (mete_rubric_table){.size = sizeof *table,
+                                 .stride = sizeof *item,
+                                 .count = total,
+                                 .item = item,
+                                 .first = first,
+                                 .key = key};
+    return table;
+}
+
+const mete_rubric_table *
+mete_rubric_of(mete_ctx *cx, mete_node *node, const mete_batch *batch)
+{
+    if (!node || !node->plugin || node->kind != METE_KIND_RUBRIC) {
+        mete_fail(cx, METE_EPLUGIN, "asked for criteria of something that generates none");
+        return NULL;
+    }
+    mete__node_private *private_ = node->private_;
+    uint32_t *row = mete__arena_take(cx->arena, (batch->groups + 1) * sizeof *row);
+    if (!row) {
+        mete_fail(cx, METE_ENOMEM, "out of memory");
+        return NULL;
+    }
+    int status = METE_OK;
+    mete_rubric_table *table = NULL;
+    pthread_mutex_lock(&private_->lock);
+    if (private_->criterias > MOST_PROMPTS)
+        mete__criteria_free(private_);
+    size_t count = unknown_prompts(private_, batch, row);
+    if (count)
+        status = generate(cx, node, batch, row, count);
+    if (!status && !(table = collect(cx, private_, batch)))
+        mete_fail(cx, METE_ENOMEM, "out of memory for criteria");
+    pthread_mutex_unlock(&private_->lock);
+    return table;
+}

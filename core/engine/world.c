@@ -1,0 +1,477 @@
+/* world.c - calls into environments, and the host's memory behind what lanes show. */
+#include "engine/context.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One provided column over all lanes. Texts are copied after each call, so that a plugin may point
+ * into memory of its own. */
+typedef struct lane_column {
+    void *data;   /* [lanes] mete_text, double, float, int32_t ... as the plugin writes */
+    char **own;   /* [lanes] copies of texts and lists */
+    size_t *room; /* [lanes] bytes at own */
+    mete_text **item; /* [lanes] list items */
+    size_t *items, *item_room;
+} lane_column;
+
+typedef struct observations_host {
+    const mete_node *environment;
+    lane_column *column; /* [declareds] */
+    lane_column prompt;
+    float **signal;      /* [declareds] step signals, of the transitions */
+} observations_host;
+
+static size_t
+lane_each(const mete__declared *declared)
+{
+    switch (declared->element) {
+    case METE_TEXT:
+    case METE_JSON:
+        return sizeof(mete_text);
+    case METE_F32:
+    case METE_I32:
+        return 4;
+    case METE_U8:
+        return 1;
+    default:
+        return 8;
+    }
+}
+
+static bool
+is_text(const mete__declared *declared)
+{
+    return declared->element == METE_TEXT || declared->element == METE_JSON;
+}
+
+static bool
+column_make(lane_column *column, size_t lanes, size_t each, bool list)
+{
+    column->data = calloc(lanes, each);
+    column->own = calloc(lanes, sizeof *column->own);
+    column->room = calloc(lanes, sizeof *column->room);
+    if (list) {
+        column->item = calloc(lanes, sizeof *column->item);
+        column->items = calloc(lanes, sizeof *column->items);
+        column->item_room = calloc(lanes, sizeof *column->item_room);
+        if (!column->item || !column->items || !column->item_room)
+            return false;
+    }
+    return column->data && column->own && column->room;
+}
+
+static void
+column_free(lane_column *column, size_t lanes)
+{
+    for (size_t i = 0; column->own && i < lanes; i++)
+        free(column->own[i]);
+    for (size_t i = 0; column->item && i < lanes; i++)
+        free(column->item[i]);
+    free(column->data);
+    free(column->own);
+    free(column->room);
+    free(column->item);
+    free(column->items);
+    free(column->item_room);
+}
+
+mete_observations *
+mete__observations_new(const mete_node *environment, size_t lanes)
+{
+    const mete_spaces *spaces = &environment->spaces;
+    mete_observations *out = calloc(1, sizeof *out);
+    observations_host *host = calloc(1, sizeof *host);
+    if (!out || !host) {
+        free(out);
+        free(host);
+        return NULL;
+    }
+    out->size = sizeof *out;
+    out->lanes = lanes;
+    out->host = host;
+    host->environment = environment;
+    bool good = true;
+    if (spaces->observation.kind == METE_SPACE_BOX)
+        out->observation_size = spaces->observation.size;
+    else if (spaces->observation.kind == METE_SPACE_DISCRETE)
+        out->observation_size = 1;
+    if (out->observation_size)
+        good &= (out->observation = calloc(lanes * out->observation_size, sizeof(float))) != NULL;
+    if (spaces->action.kind == METE_SPACE_DISCRETE && spaces->action.count) {
+        good &= (out->action_mask = malloc(lanes * spaces->action.count)) != NULL;
+        if (good)
+            memset(out->action_mask, 1, lanes * spaces->action.count);
+    }
+    good &= (out->prompt_id = calloc(lanes, sizeof *out->prompt_id)) != NULL;
+    if (spaces->observation.kind == METE_SPACE_TEXT) {
+        good &= column_make(&host->prompt, lanes, sizeof(mete_text), false);
+        out->prompt = host->prompt.data;
+    }
+    host->column = calloc(environment->declareds + 1, sizeof *host->column);
+    good &= host->column != NULL;
+    for (size_t i = 0; good && i < environment->declareds; i++) {
+        const mete__declared *declared = &environment->declared[i];
+        if (declared->level != METE_STEP)
+            good = column_make(&host->column[i], lanes, lane_each(declared),
+                               declared->level == METE_LIST);
+    }
+    if (good)
+        return out;
+    mete__observations_free(out);
+    return NULL;
+}
+
+void
+mete__observations_free(mete_observations *observations)
+{
+    if (!observations)
+        return;
+    observations_host *host = observations->host;
+    for (size_t i = 0; host->column && i < host->environment->declareds; i++)
+        column_free(&host->column[i], observations->lanes);
+    column_free(&host->prompt, observations->lanes);
+    free(host->column);
+    free(host);
+    free(observations->observation);
+    free(observations->action_mask);
+    free(observations->prompt_id);
+    free(observations);
+}
+
+void *
+mete_lane_column(mete_observations *out, int handle)
+{
+    const observations_host *host = out->host;
+    if (handle < 0 || (size_t)handle >= host->environment->declareds)
+        return NULL;
+    return host->column[handle].data;
+}
+
+int
+mete_lane_list(mete_ctx *cx, mete_observations *out, int handle, size_t lane, const mete_text *item,
+               size_t count)
+{
+    const observations_host *host = out->host;
+    if (handle < 0 || (size_t)handle >= host->environment->declareds || lane >= out->lanes ||
+        !host->column[handle].item)
+        return mete_fail(cx, METE_EPLUGIN, "gave a list for a column or lane that has none");
+    lane_column *column = &host->column[handle];
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += item[i].length;
+    if (bytes + 1 > column->room[lane]) {
+        char *grown = realloc(column->own[lane], 2 * (bytes + 1));
+        if (!grown)
+            return mete_fail(cx, METE_ENOMEM, "out of memory for a list of %zu texts", count);
+        column->own[lane] = grown;
+        column->room[lane] = 2 * (bytes + 1);
+    }
+    if (count + 1 > column->item_room[lane]) {
+        mete_text *grown = realloc(column->item[lane], 2 * (count + 1) * sizeof *grown);
+        if (!grown)
+            return mete_fail(cx, METE_ENOMEM, "out of memory for a list of %zu texts", count);
+        column->item[lane] = grown;
+        column->item_room[lane] = 2 * (count + 1);
+    }
+    char *to = column->own[lane];
+    for (size_t i = 0; i < count; i++) {
+        if (item[i].length)
+            memcpy(to, item[i].data, item[i].length);
+        column->item[lane][i] = (mete_text){to, item[i].length};
+        to += item[i].length;
+    }
+    column->items[lane] = count;
+    return METE_OK;
+}
+
+mete_text
+mete__observations_text(const mete_observations *observations, size_t declared, size_t lane)
+{
+    const observations_host *host = observations->host;
+    return ((const mete_text *)host->column[declared].data)[lane];
+}
+
+double
+mete__observations_number(const mete_observations *observations, size_t declared, size_t lane)
+{
+    const observations_host *host = observations->host;
+    const void *data = host->column[declared].data;
+    switch (host->environment->declared[declared].element) {
+    case METE_F32:
+        return ((const float *)data)[lane];
+    case METE_F64:
+        return ((const double *)data)[lane];
+    case METE_I32:
+        return ((const int32_t *)data)[lane];
+    case METE_I64:
+        return (double)((const int64_t *)data)[lane];
+    case METE_U8:
+        return ((const uint8_t *)data)[lane];
+    default:
+        return 0;
+    }
+}
+
+mete_texts
+mete__observations_list(const mete_observations *observations, size_t declared, size_t lane)
+{
+    const observations_host *host = observations->host;
+    const lane_column *column = &host->column[declared];
+    return (mete_texts){column->item[lane], column->items[lane]};
+}
+
+/* Copies one text that the plugin pointed to, unless it already is our copy. */
+static bool
+keep_text(lane_column *column, size_t lane)
+{
+    mete_text *text = &((mete_text *)column->data)[lane];
+    if (!text->data || text->data == column->own[lane])
+        return true;
+    if (text->length + 1 > column->room[lane]) {
+        char *grown = malloc(2 * (text->length + 1));
+        if (!grown)
+            return false;
+        memcpy(grown, text->data, text->length);
+        free(column->own[lane]);
+        column->own[lane] = grown;
+        column->room[lane] = 2 * (text->length + 1);
+    } else {
+        memmove(column->own[lane], text->data, text->length);
+    }
+    text->data = column->own[lane];
+    return true;
+}
+
+static int
+keep_texts(mete_observations *out, mete_error *err)
+{
+    const observations_host *host = out->host;
+    bool good = true;
+    for (size_t i = 0; i < host->environment->declareds; i++)
+        if (host->environment->declared[i].level == METE_EPISODE &&
+            is_text(&host->environment->declared[i]))
+            for (size_t lane = 0; lane < out->lanes; lane++)
+                good &= keep_text(&host->column[i], lane);
+    if (out->prompt)
+        for (size_t lane = 0; lane < out->lanes; lane++)
+            good &= keep_text(&((observations_host *)out->host)->prompt, lane);
+    return good ? METE_OK : mete_error_set(err, METE_ENOMEM, "out of memory for texts of the lanes");
+}
+
+/* ---- transitions ---------------------------------------------------------------------------------- */
+
+mete_transitions *
+mete__transitions_new(const mete_node *environment, mete_observations *next)
+{
+    mete_transitions *out = calloc(1, sizeof *out);
+    observations_host *host = next->host;
+    size_t lanes = next->lanes;
+    if (!out)
+        return NULL;
+    out->size = sizeof *out;
+    out->lanes = lanes;
+    out->next = next;
+    out->stride = out->task_stride = lanes;
+    out->reward = calloc(lanes, sizeof *out->reward);
+    out->terminated = calloc(lanes, 1);
+    out->truncated = calloc(lanes, 1);
+    out->episode = calloc(lanes, sizeof *out->episode);
+    out->task = calloc(lanes, sizeof *out->task);
+    bool good = out->reward && out->terminated && out->truncated && out->episode && out->task;
+    if (next->observation_size)
+        good &= (out->final_observation =
+                     calloc(lanes * next->observation_size, sizeof(float))) != NULL;
+    host->signal = calloc(environment->declareds + 1, sizeof *host->signal);
+    good &= host->signal != NULL;
+    for (size_t i = 0; good && i < environment->declareds; i++)
+        if (environment->declared[i].level == METE_STEP)
+            good &= (host->signal[i] = calloc(lanes, sizeof(float))) != NULL;
+    if (good)
+        return out;
+    mete__transitions_free(out);
+    return NULL;
+}
+
+void
+mete__transitions_free(mete_transitions *transitions)
+{
+    if (!transitions)
+        return;
+    observations_host *host = transitions->next->host;
+    for (size_t i = 0; host->signal && i < host->environment->declareds; i++)
+        free(host->signal[i]);
+    free(host->signal);
+    host->signal = NULL;
+    free(transitions->reward);
+    free(transitions->terminated);
+    free(transitions->truncated);
+    free(transitions->episode);
+    free(transitions->task);
+    free(transitions->final_observation);
+    free(transitions);
+}
+
+float *
+mete_lane_signal(mete_transitions *out, int handle)
+{
+    const observations_host *host = out->next->host;
+    if (handle < 0 || (size_t)handle >= host->environment->declareds)
+        return NULL;
+    return host->signal[handle];
+}
+
+/* ---- calls ------------------------------------------------------------------------------------------ */
+
+int
+mete__environment_spaces(mete_node *environment, size_t lanes, mete_error *err)
+{
+    mete_ctx cx = mete__ctx_make(environment, METE__OPENING, err);
+    mete__arena_mark mark = mete__arena_marked(cx.arena);
+    environment->spaces = (mete_spaces){.size = sizeof environment->spaces};
+    int status = environment->plugin->as.environment.spaces(&cx, environment->self, lanes,
+                                                            &environment->spaces);
+    mete__arena_release(cx.arena, mark);
+    return mete__ctx_blame(environment, status, err);
+}
+
+int
+mete__environment_reset(mete_node *environment, const mete_reset *reset, mete_observations *out,
+                        mete_error *err)
+{
+    mete_ctx cx = mete__ctx_make(environment, 0, err);
+    mete__arena_mark mark = mete__arena_marked(cx.arena);
+    int status = environment->plugin->as.environment.reset(&cx, environment->self, reset, out);
+    mete__arena_release(cx.arena, mark);
+    if (!status)
+        status = keep_texts(out, err);
+    return mete__ctx_blame(environment, status, err);
+}
+
+static int
+check_rewards(mete_ctx *cx, const mete_transitions *out)
+{
+    double odd = 0;
+    for (size_t i = 0; i < out->lanes; i++)
+        odd += (double)out->reward[i] - (double)out->reward[i];
+    if (odd == 0)
+        return METE_OK;
+    for (size_t i = 0; i < out->lanes; i++)
+        if (!isfinite(out->reward[i]))
+            return mete_fail(cx, METE_EPLUGIN, "gave a reward of %g in lane %zu",
+                             (double)out->reward[i], i);
+    return METE_OK;
+}
+
+int
+mete__environment_step(mete_node *environment, const mete_actions *actions, mete_transitions *out,
+                       mete_error *err)
+{
+    const observations_host *host = out->next->host;
+    memset(out->reward, 0, out->lanes * sizeof *out->reward);
+    memset(out->terminated, 0, out->lanes);
+    memset(out->truncated, 0, out->lanes);
+    for (size_t i = 0; i < environment->declareds; i++)
+        if (host->signal[i])
+            memset(host->signal[i], 0, out->lanes * sizeof(float));
+    mete_ctx cx = mete__ctx_make(environment, 0, err);
+    mete__arena_mark mark = mete__arena_marked(cx.arena);
+    int status = environment->plugin->as.environment.step(&cx, environment->self, actions, out);
+    if (!status)
+        status = check_rewards(&cx, out);
+    mete__arena_release(cx.arena, mark);
+    if (!status)
+        status = keep_texts(out->next, err);
+    return mete__ctx_blame(environment, status, err);
+}
+
+/* ---- what a policy sees of lanes ------------------------------------------------------------------ */
+
+static bool
+context_column(const mete_node *environment, const observations_host *host, size_t i,
+               const uint32_t *lane, size_t count, mete__arena *arena, mete_column *out)
+{
+    const mete__declared *declared = &environment->declared[i];
+    const lane_column *column = &host->column[i];
+    *out = (mete_column){.size = sizeof *out,
+                         .level = (uint16_t)declared->level,
+                         .element = (uint16_t)declared->element,
+                         .visible = (uint32_t)declared->visible,
+                         .parent = METE_EPISODE,
+                         .shape = {1},
+                         .name = declared->name};
+    if (declared->level != METE_LIST) {
+        size_t each = lane_each(declared);
+        char *data = mete__arena_take(arena, count * each);
+        for (size_t k = 0; data && k < count; k++)
+            memcpy(data + k * each, (const char *)column->data + lane[k] * each, each);
+        out->data = data;
+        return data != NULL;
+    }
+    size_t total = 0;
+    for (size_t k = 0; k < count; k++)
+        total += column->items[lane[k]];
+    mete_text *item = mete__arena_take(arena, (total + 1) * sizeof *item);
+    uint32_t *offset = mete__arena_take(arena, (count + 1) * sizeof *offset);
+    if (!item || !offset)
+        return false;
+    offset[0] = 0;
+    for (size_t k = 0; k < count; k++) {
+        memcpy(item + offset[k], column->item[lane[k]], column->items[lane[k]] * sizeof *item);
+        offset[k + 1] = offset[k] + (uint32_t)column->items[lane[k]];
+    }
+    out->data = item;
+    out->offset = offset;
+    return true;
+}
+
+const mete_batch *
+mete__lanes_context(mete_node *environment, const mete_observations *observations,
+                    const uint64_t *episode, const uint32_t *lane, size_t count, mete_error *err)
+{
+    mete__arena *arena = environment->engine->arena;
+    const observations_host *host = observations->host;
+    mete_batch *out = mete__arena_zero(arena, sizeof *out);
+    uint64_t *prompt_id = mete__arena_take(arena, (count + 1) * sizeof *prompt_id);
+    uint32_t *zero = mete__arena_zero(arena, (count + 1) * sizeof *zero);
+    uint32_t *group = mete__arena_take(arena, (count + 1) * sizeof *group);
+    uint8_t *flag = mete__arena_zero(arena, count + 1);
+    mete_text *prompt = mete__arena_take(arena, (count + 1) * sizeof *prompt);
+    mete_column *column =
+        mete__arena_take(arena, (environment->declareds + 1) * sizeof *column);
+    bool good = out && prompt_id && zero && group && flag && prompt && column;
+    uint32_t columns = 0;
+    for (size_t i = 0; good && i < environment->declareds; i++)
+        if (environment->declared[i].level != METE_STEP &&
+            environment->declared[i].visible == METE_SEE_POLICY)
+            good = context_column(environment, host, i, lane, count, arena, &column[columns++]);
+    if (!good) {
+        mete_error_set(err, METE_ENOMEM, "out of memory for the context of %zu lanes", count);
+        return NULL;
+    }
+    size_t groups = 0;
+    for (size_t k = 0; k < count; k++) {
+        prompt_id[k] = observations->prompt_id[lane[k]];
+        if (k == 0 || prompt_id[k] != prompt_id[k - 1])
+            group[groups++] = (uint32_t)k;
+        if (observations->prompt)
+            prompt[k] = observations->prompt[lane[k]];
+    }
+    group[groups] = (uint32_t)count;
+    *out = (mete_batch){.size = sizeof *out,
+                        .columns = columns,
+                        .episodes = count,
+                        .groups = groups,
+                        .id = episode,
+                        .prompt_id = prompt_id,
+                        .group = group,
+                        .step_begin = zero,
+                        .first_step = zero,
+                        .starts = flag,
+                        .terminated = flag,
+                        .truncated = flag,
+                        .prompt = observations->prompt ? prompt : NULL,
+                        .step_row = zero,
+                        .column = column};
+    return out;
+}
