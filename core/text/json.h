@@ -69,7 +69,8 @@ METE_CHECKED int mete__json_check(mete_text text, mete_error *err);
 /* The double nearest to a number in JSON (or C) syntax, whatever the locale; the text must be one
  * number. May be infinite. */
 double mete__number_read(const char *text, size_t length);
-/* The shortest decimal that reads back the same, into at least 32 bytes; returns its length. */
+/* A decimal that reads back the same, of the fewest digits from 15 to 17 where it is not short,
+ * into at least 32 bytes; "null" when it is not finite. Returns its length. */
 size_t mete__number_write(char *out, double number);
 
 #endif

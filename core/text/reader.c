@@ -29,6 +29,7 @@ struct mete__reader {
     mete__record header; /* column names are its texts */
     mete_buffer columns; /* their bytes */
     bool have_header;
+    uint64_t rows_offset, rows_line; /* where the rows after the header start */
     uint64_t line, records, skipped;
 };
 
@@ -330,6 +331,7 @@ read_header(mete__reader *reader, mete_error *err)
                                       (int)mete_utf8_floor(column, 80), column.data);
     }
     reader->have_header = true;
+    mete__reader_tell(reader, &reader->rows_offset, &reader->rows_line);
     return 1;
 }
 
@@ -361,8 +363,8 @@ mete__reader_map(const mete__reader *reader, mete__record *record, mete_error *e
 {
     if (reader->maps == 0)
         return METE_OK;
-    return mete__record_map(record, reader->map, reader->maps, count_missed, (void *)(uintptr_t)reader,
-                            err);
+    return mete__record_map(record, reader->map, reader->maps, count_missed,
+                            (void *)(uintptr_t)reader, err);
 }
 
 int
@@ -525,10 +527,11 @@ mete__reader_seek(mete__reader *reader, uint64_t offset, uint64_t line, mete_err
     int got = read_header(reader, err);
     if (got < 0)
         return got;
-    uint64_t here = mete__input_offset(reader->input);
-    /* A row of a table cannot start before the end of its header, which is here on first use. */
-    if (reader->format != METE__FORMAT_JSONL && offset < here && reader->records == 0)
-        return METE_OK;
+    /* A row cannot start inside the header. */
+    if (offset < reader->rows_offset) {
+        offset = reader->rows_offset;
+        line = reader->rows_line;
+    }
     int status = mete__input_seek(reader->input, offset, err);
     if (status == METE_OK)
         reader->line = line;

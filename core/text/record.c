@@ -819,7 +819,8 @@ path_raw(const mete__record *record, mete_text path, mete_text *raw)
         if (!field || (field->type != METE_JSON_OBJECT && field->type != METE_JSON_ARRAY))
             continue;
         mete_buffer spare = mete_buffer_make(0);
-        int there = walk(scan, field->text, mete_text_slice(path, at + 1, path.length), &spare, raw);
+        mete_text rest = mete_text_slice(path, at + 1, path.length);
+        int there = walk(scan, field->text, rest, &spare, raw);
         mete_buffer_free(&spare);
         if (there)
             return there;

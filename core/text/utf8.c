@@ -42,9 +42,12 @@ ascii_run(const unsigned char *p, size_t left)
 {
     size_t at = 0;
 #ifdef __SSE2__
-    for (; at + 16 <= left; at += 16)
-        if (_mm_movemask_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + at))))
-            break;
+    for (; at + 16 <= left; at += 16) {
+        __m128i block = _mm_loadu_si128((const __m128i *)(const void *)(p + at));
+        unsigned high = (unsigned)_mm_movemask_epi8(block);
+        if (high)
+            return at + (unsigned)__builtin_ctz(high);
+    }
 #else
     for (; at + 8 <= left; at += 8) {
         uint64_t word;

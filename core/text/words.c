@@ -31,8 +31,9 @@ class_beyond_ascii(uint32_t code)
         return MARK;
     if (code < 0x2000)
         return PART;
-    if (code <= 0x206f || (code >= 0x3001 && code <= 0x3004) || (code >= 0x3008 && code <= 0x3020) ||
-        (code >= 0x3030 && code <= 0x303f) || code == 0x30fb || (code >= 0xff01 && code <= 0xff0f) ||
+    if (code <= 0x206f || (code >= 0x3001 && code <= 0x3004) ||
+        (code >= 0x3008 && code <= 0x3020) || (code >= 0x3030 && code <= 0x303f) ||
+        code == 0x30fb || (code >= 0xff01 && code <= 0xff0f) ||
         (code >= 0xff1a && code <= 0xff20) || (code >= 0xff3b && code <= 0xff40) ||
         (code >= 0xff5b && code <= 0xff65))
         return MARK;

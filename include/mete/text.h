@@ -61,7 +61,7 @@ mete_text_slice(mete_text text, size_t from, size_t to)
 
 /* Without white space (ASCII) at either end. */
 METE_API mete_text mete_text_trim(mete_text text);
-/* Byte offset of the first `needle` at or after `from`, or SIZE_MAX. An empty needle is at `from`. */
+/* Byte offset of the first `needle` from `from` on, or SIZE_MAX. An empty needle is at `from`. */
 METE_API size_t mete_text_find(mete_text text, mete_text needle, size_t from);
 /* Byte offset of the last `needle`, or SIZE_MAX. */
 METE_API size_t mete_text_find_last(mete_text text, mete_text needle);
@@ -174,7 +174,7 @@ METE_API mete_overlap mete_overlap_words(const uint64_t *candidate, size_t candi
 /* Clipped n-gram matches and totals, which add over sentences to corpus BLEU (Papineni 2002). */
 typedef struct mete_bleu {
     size_t match[METE_BLEU_ORDER], total[METE_BLEU_ORDER];
-    size_t candidate, reference; /* lengths; of the references, the nearest (the shorter on a tie) */
+    size_t candidate, reference; /* lengths; of references the nearest, the shorter on a tie */
 } mete_bleu;
 
 /* Adds one sentence against its references to `sum`. `scratch` holds
@@ -272,8 +272,9 @@ METE_API mete_text mete_json_text(const mete_json *string);
 METE_API double mete_json_number(const mete_json *number); /* NaN when it is none */
 METE_API int mete_json_bool(const mete_json *value);
 
-/* Writing: appends one value in JSON. A number is the shortest that reads back the same; one that
- * is not finite is null. Bytes that are not UTF-8 become U+FFFD. */
+/* Writing: appends one value in JSON. A number has the fewest digits, from 15 to 17 where it is not
+ * short, that read back the same; one that is not finite is null. Bytes that are not UTF-8 become
+ * U+FFFD. */
 METE_API int mete_json_put_text(mete_buffer *out, mete_text text);
 METE_API int mete_json_put_number(mete_buffer *out, double number);
 METE_API int mete_json_put(mete_buffer *out, const mete_json *value);

@@ -290,8 +290,9 @@ static void
 test_record_fields(void)
 {
     static const char line[] =
-        " {\"id\": 7, \"text\": \"plain\", \"esc\\n\": \"a\\u00e9\\n\", \"yes\": true, \"no\": false,"
-        " \"none\": null, \"list\": [1, \"x\"], \"map\": {\"k\": -2.5e1}, \"big\": 9007199254740993} ";
+        " {\"id\": 7, \"text\": \"plain\", \"esc\\n\": \"a\\u00e9\\n\", \"yes\": true,"
+        " \"no\": false, \"none\": null, \"list\": [1, \"x\"], \"map\": {\"k\": -2.5e1},"
+        " \"big\": 9007199254740993} ";
     mete__record r = {0};
     for (int again = 0; again < 2; again++) {
         CU_ASSERT_EQUAL_FATAL(mete__record_parse(&r, line, sizeof line - 1, NULL), METE_OK);
@@ -306,7 +307,8 @@ test_record_fields(void)
         CU_ASSERT(r.field[3].type == METE_JSON_BOOL && r.field[3].truth);
         CU_ASSERT(r.field[4].type == METE_JSON_BOOL && !r.field[4].truth);
         CU_ASSERT(r.field[5].type == METE_JSON_NULL && isnan(r.field[5].number));
-        CU_ASSERT(r.field[6].type == METE_JSON_ARRAY && mete_text_is(r.field[6].text, "[1, \"x\"]"));
+        CU_ASSERT_EQUAL(r.field[6].type, METE_JSON_ARRAY);
+        CU_ASSERT(mete_text_is(r.field[6].text, "[1, \"x\"]"));
         CU_ASSERT(r.field[7].type == METE_JSON_OBJECT);
         CU_ASSERT(mete_text_is(r.field[7].text, "{\"k\": -2.5e1}"));
         CU_ASSERT(mete_text_is(r.field[8].text, "9007199254740993")); /* exact as text */

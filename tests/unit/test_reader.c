@@ -386,6 +386,11 @@ test_seek(void)
         CU_ASSERT_EQUAL(mete__reader_seek(reader, offset, line, &err), METE_OK);
         CU_ASSERT_EQUAL(read_all(reader, "a", &out, &err), 0);
         CU_ASSERT_STRING_EQUAL(out.data, "y|z|");
+        CU_ASSERT_EQUAL(mete__reader_seek(reader, 0, 1, &err), kind < 2 ? METE_OK : METE_ENOTSUP);
+        if (kind < 2) {
+            CU_ASSERT_EQUAL(read_all(reader, "a", &out, &err), 0);
+            CU_ASSERT_STRING_EQUAL(out.data, "x|y|z|");
+        }
         CU_ASSERT(mete__reader_seek(reader, 1000, 99, &err) < 0);
         CU_ASSERT_PTR_NOT_NULL(strstr(err.message, "before byte 1000"));
         mete__reader_close(reader);

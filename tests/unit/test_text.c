@@ -132,8 +132,8 @@ test_lower(void)
     mete_buffer b = {0};
     /* A-acute, Y-diaeresis, L-stroke, SIGMA, Omega-tonos, ZHE, IE-grave; a sharp s, a bad byte. */
     mete_lower(t("AbZ[\xc3\x81\xc5\xb8\xc5\x81\xce\xa3\xce\x8f\xd0\x96\xd0\x80\xc3\x9f\xff"), &b);
-    CU_ASSERT_STRING_EQUAL(b.data,
-                           "abz[\xc3\xa1\xc3\xbf\xc5\x82\xcf\x83\xcf\x8e\xd0\xb6\xd1\x90\xc3\x9f\xff");
+    CU_ASSERT_STRING_EQUAL(
+        b.data, "abz[\xc3\xa1\xc3\xbf\xc5\x82\xcf\x83\xcf\x8e\xd0\xb6\xd1\x90\xc3\x9f\xff");
     CU_ASSERT_EQUAL(mete_code_lower(0xd7), 0xd7);
     CU_ASSERT_EQUAL(mete_code_lower(0x4e2d), 0x4e2d);
     mete_buffer_free(&b);
@@ -252,10 +252,11 @@ static void
 test_bleu_paper(void)
 {
     const char *the[] = {"The cat is on the mat.", "There is a cat on the mat."};
+    static const char second[] = "It is the guiding principle which guarantees the military "
+                                 "forces always being under the command of the Party.";
     const char *refs[] = {
         "It is a guide to action that ensures that the military will forever heed Party commands.",
-        "It is the guiding principle which guarantees the military forces always being under the "
-        "command of the Party.",
+        second,
         "It is the practical guide for the army always to heed the directions of the party."};
     mete_bleu c;
     bleu("the the the the the the the.", the, 2, 0, &c);
@@ -325,8 +326,8 @@ test_subsequences(void)
     CU_ASSERT_EQUAL(distance("flaw", "lawn"), 2);
 }
 
-/* Lin 2004, section 3.1: "police killed the gunman" as reference; "police kill the gunman" has LCS 3
- * and F 0.75, "the gunman kill police" LCS 2 and F 0.5. */
+/* Lin 2004, section 3.1: "police killed the gunman" as reference; "police kill the gunman" has LCS
+ * 3 and F 0.75, "the gunman kill police" LCS 2 and F 0.5. */
 static void
 test_rouge(void)
 {
