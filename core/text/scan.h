@@ -1,4 +1,5 @@
-/* scan.h - the JSON scanner's state, shared by record.c (lines) and json.c (documents). */
+/* scan.h - the strict JSON scanner, which record.c (lines) and json.c (documents) drive. Functions
+ * return false after a fault, which the scanner keeps. */
 #ifndef METE_TEXT_SCAN_H
 #define METE_TEXT_SCAN_H
 
@@ -26,10 +27,27 @@ struct mete__scan {
     char reason[200];
 };
 
-/* Points the scanner at a text; strings it decodes go to `decoded`, which it empties. */
+/* Points the scanner at a text, with nothing known of it; decoded strings go to `out`, which has
+ * room for as many bytes. */
+void mete__scan_point(struct mete__scan *scan, mete_text text, char *out);
+/* The same with a buffer, which it empties and makes large enough. */
 bool mete__scan_start(struct mete__scan *scan, mete_text text, mete_buffer *decoded);
 /* Validates one value and nothing after it. */
 bool mete__scan_document(struct mete__scan *scan);
+/* Nothing but white space is left. */
+bool mete__scan_end(struct mete__scan *scan);
+/* Opens the outermost object; *more when it has a member. */
+bool mete__scan_object(struct mete__scan *scan, bool *more);
+/* Its next member, and the comma or bracket after it. */
+bool mete__scan_member(struct mete__scan *scan, mete__field *field, bool *more);
+/* The value at scan->at: into a field (its key left alone), or passed over. */
+bool mete__scan_field(struct mete__scan *scan, mete__field *field);
+bool mete__scan_skip(struct mete__scan *scan);
+/* Moves to the element `step` (a key, or an index) of the valid object or array at scan->at. 1, 0
+ * when it is not there, or a status. */
+int mete__scan_step(struct mete__scan *scan, mete_text step);
+/* Notes that memory ran out; false. */
+bool mete__scan_memory(struct mete__scan *scan);
 /* Reports the fault; returns its status. */
 int mete__scan_error(const struct mete__scan *scan, mete_error *err);
 void mete__scan_free(struct mete__scan *scan);
