@@ -155,6 +155,7 @@ mete__frame *mete__frame_new(mete__engine *engine, const mete_batch *batch, mete
 int mete__frame_score(mete__frame *frame, mete_node *node, mete_error *err);
 /* rubric.c */
 void mete__criteria_free(mete__node_private *private_);
+void mete__criteria_trim(mete__node_private *private_);
 /* state.c */
 bool mete__states_load(const mete_node *node, const mete_batch *batch, char *copy);
 void mete__states_free(mete__node_private *table);

@@ -567,4 +567,6 @@ mete__engine_reset(mete__engine *engine)
 {
     mete__arena_release(engine->arena, (mete__arena_mark){0, 0});
     engine->frame = NULL;
+    for (size_t i = 0; i < engine->nodes; i++) /* nobody holds criteria between batches */
+        mete__criteria_trim(engine->node[i]->private_);
 }

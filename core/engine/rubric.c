@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Criteria kept at most per node; past that the cache starts over, which changes no result. */
+/* Prompts kept at most per node between batches; past that the cache starts over, which changes no
+ * result. */
 #define MOST_PROMPTS 200000
 
 struct mete_criteria {
@@ -89,6 +90,13 @@ mete__criteria_free(mete__node_private *private_)
     private_->criteria = NULL;
     private_->criteria_slot = NULL;
     private_->criterias = private_->criteria_room = private_->criteria_slots = 0;
+}
+
+void
+mete__criteria_trim(mete__node_private *private_)
+{
+    if (private_->criterias > MOST_PROMPTS)
+        mete__criteria_free(private_);
 }
 
 /* Index + 1 of the prompt's entry, or 0. Open addressing; slots are a power of two. */
@@ -249,8 +257,6 @@ mete_rubric_of(mete_ctx *cx, mete_node *node, const mete_batch *batch)
     int status = METE_OK;
     mete_rubric_table *table = NULL;
     pthread_mutex_lock(&private_->lock);
-    if (private_->criterias > MOST_PROMPTS)
-        mete__criteria_free(private_);
     size_t count = unknown_prompts(private_, batch, row);
     if (count)
         status = generate(cx, node, batch, row, count);

@@ -43,6 +43,18 @@ METE_API uint64_t mete_permute(uint64_t key, uint64_t i, uint64_t n);
 METE_API uint64_t mete_hash(uint64_t seed, const void *data, size_t length);
 METE_API uint64_t mete_hash_mix(uint64_t a, uint64_t b);
 
+/* A 64-bit finaliser (SplitMix64; Steele, Lea & Flood 2014), inline for hot loops that need a few
+ * random bits a lane: mix(key + episode * odd + draw) has no state and vectorises. */
+static inline uint64_t
+mete_mix64(uint64_t x)
+{
+    x ^= x >> 30;
+    x *= UINT64_C(0xbf58476d1ce4e5b9);
+    x ^= x >> 27;
+    x *= UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
 #ifdef __cplusplus
 }
 #endif
