@@ -3,12 +3,13 @@
  * Reading: Clinger's fast path (1990) where the digits fit 53 bits and the power of ten is exact;
  * otherwise strtod in the C locale on a bounded copy. 800 digits and a sticky one decide any
  * rounding, as a double's midpoint has at most 768. Writing: short decimals by exact division, the
- * rest by the fewest of 15 to 17 digits that read back the same.
+ * rest by the fewest of 15 to 17 digits that read back the same, as printf writes them.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* strtod_l */
 #endif
 
+#include <float.h>
 #include <locale.h>
 #include <math.h>
 #include <pthread.h>
@@ -172,6 +173,71 @@ write_short(char *out, double number)
     return 0;
 }
 
+/* Digits with `places` of them after the point, zeros at the end left out. */
+static size_t
+put_point(char *out, uint64_t digits, int places)
+{
+    char text[24];
+    size_t n = 0, length = write_integer(text, digits), after = (size_t)places;
+    if (length <= after) {
+        out[n++] = '0';
+        out[n++] = '.';
+        for (size_t i = length; i < after; i++)
+            out[n++] = '0';
+        memcpy(out + n, text, length);
+        n += length;
+    } else {
+        memcpy(out, text, length - after);
+        out[length - after] = '.';
+        memcpy(out + length - after + 1, text + length - after, after);
+        n = length + 1;
+    }
+    while (out[n - 1] == '0')
+        n--;
+    return n - (out[n - 1] == '.');
+}
+
+/* What printf would give of 15 to 17 digits, by arithmetic of 64 bits: `scaled` holds 17 digits
+ * before its point and is off by at most 2^-8, so whatever is decided by more than sure is right.
+ * 0 when something is closer than that, or the form is not fixed. */
+static size_t
+write_fixed(char *out, double number)
+{
+#if LDBL_MANT_DIG == 64
+    const long double sure = 0x1p-6L;
+    double size = fabs(number);
+    int exponent, places = 20;
+    if (!(size >= 1e-4 && size < 1e15) || frexp(size, &exponent) == 0.5)
+        return 0;
+    long double scaled = (long double)size * 1e20L;
+    for (; scaled >= 1e17L; places--)
+        scaled = (long double)size * (long double)power_of_ten[places - 1];
+    /* Half the distance to the next double, on that scale. */
+    long double half = ldexpl((long double)power_of_ten[places], exponent - 54);
+    uint64_t unit = 100;
+    for (int digits = 15; digits <= 17; digits++, unit /= 10) {
+        uint64_t below = (uint64_t)scaled / unit;
+        long double rest = scaled - (long double)(below * unit), middle = (long double)unit / 2;
+        if (fabsl(rest - middle) < sure)
+            return 0;
+        uint64_t rounded = below + (rest > middle);
+        long double off = fabsl((long double)(rounded * unit) - scaled);
+        if (fabsl(off - half) < sure || rounded * unit >= UINT64_C(100000000000000000))
+            return 0;
+        if (off > half)
+            continue;
+        size_t sign = number < 0;
+        out[0] = '-';
+        return sign + put_point(out + sign, rounded, places - (17 - digits));
+    }
+#else
+    (void)out;
+    (void)number;
+    (void)put_point;
+#endif
+    return 0;
+}
+
 size_t
 mete__number_write(char *out, double number)
 {
@@ -180,6 +246,8 @@ mete__number_write(char *out, double number)
         return 4;
     }
     size_t n = write_short(out, number);
+    if (n == 0)
+        n = write_fixed(out, number);
     if (n)
         return n;
     for (int digits = 15; digits <= 17; digits++) {

@@ -461,6 +461,26 @@ test_number_round_trip(void)
     }
 }
 
+/* Full-length decimals are made by arithmetic; printf and strtod are the judges. */
+static void
+test_number_digits(void)
+{
+    uint64_t x = 88172645463325252u;
+    for (int i = 0; i < 30000; i++) {
+        char text[40], wanted[40];
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        double number = ldexp((double)(x >> 11), (int)(x % 62) - 66);
+        number = i % 3 ? number : -number;
+        text[mete__number_write(text, number)] = '\0';
+        for (int digits = 15; digits <= 17; digits++) {
+            snprintf(wanted, sizeof wanted, "%.*g", digits, number);
+            if (strtod(wanted, NULL) == number)
+                break;
+        }
+        CU_ASSERT_STRING_EQUAL(text, wanted);
+    }
+}
+
 /* Reading is correctly rounded: strtod in the C locale is the judge. */
 static void
 test_number_read(void)
@@ -532,6 +552,7 @@ suite_json(void)
     CU_add_test(s, "strings are escaped", test_put_text);
     CU_add_test(s, "numbers are shortest", test_put_number);
     CU_add_test(s, "numbers read back the same", test_number_round_trip);
+    CU_add_test(s, "numbers are written as printf does", test_number_digits);
     CU_add_test(s, "numbers are rounded correctly", test_number_read);
     CU_add_test(s, "the locale does not matter", test_locale);
 }
