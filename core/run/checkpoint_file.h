@@ -17,7 +17,6 @@ char *mete__file_read(const char *path, size_t limit, size_t *length, mete_error
 /* Writes everything, through short writes and signals. */
 int mete__file_write(int fd, const void *data, size_t length);
 
-
 /* Iterations that have a folder under `parent`, in no order; NULL with *count 0 when there are
  * none. Caller frees. */
 uint64_t *mete__checkpoint_numbers(const char *parent, size_t *count);

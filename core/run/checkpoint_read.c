@@ -116,7 +116,8 @@ read_manifest(const char *path, uint64_t iteration, mete_error *err)
             mete_error_set(err, METE_EDATA, "%s has a format this version does not read", path);
             mete_json_free(root);
             root = NULL;
-        } else if (root && mete_json_number(mete_json_get(root, "iteration")) != (double)iteration) {
+        } else if (root &&
+                   mete_json_number(mete_json_get(root, "iteration")) != (double)iteration) {
             mete_error_set(err, METE_EDATA, "%s is of another iteration than its folder", path);
             mete_json_free(root);
             root = NULL;
@@ -161,8 +162,8 @@ blame(const char *path, const char *bytes, size_t length, const mete_json *manif
             const mete__array *a = &tensors.array[i];
             if (!is_crc(mete_json_text(mete_json_get(arrays, a->name)),
                         mete__crc32c(0, a->data, a->end - a->begin))) {
-                int rc = mete_error_set(err, METE_EDATA, "%s is damaged in array \"%s\"", path,
-                                        a->name);
+                int rc =
+                    mete_error_set(err, METE_EDATA, "%s is damaged in array \"%s\"", path, a->name);
                 mete__tensors_free(&tensors);
                 return rc;
             }

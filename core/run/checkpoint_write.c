@@ -120,7 +120,8 @@ write_state(const mete__checkpoint *checkpoint, const char *path, uint64_t *leng
                                   checkpoint->facts, order, &header);
     if (rc) {
         mete_buffer_free(&header);
-        return mete_error_set(err, rc, "the names in the checkpoint are too long, or out of memory");
+        return mete_error_set(err, rc,
+                              "the names in the checkpoint are too long, or out of memory");
     }
     struct out out = begin(path);
     put(&out, header.data, header.length);

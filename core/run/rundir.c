@@ -145,8 +145,8 @@ open_files(mete__rundir *rundir, bool fresh, mete_error *err)
         int rc = path_of(rundir, file_name[i], path, err);
         if (rc)
             return rc;
-        rundir->fd[i] = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | (fresh ? O_TRUNC : 0),
-                             0644);
+        rundir->fd[i] =
+            open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | (fresh ? O_TRUNC : 0), 0644);
         if (rundir->fd[i] < 0 || fstat(rundir->fd[i], &st))
             return refused(err, "open", rundir->folder, file_name[i]);
         if (whole_lines(rundir->fd[i], (uint64_t)st.st_size, &rundir->size[i]))
@@ -289,9 +289,9 @@ mete__rundir_journal(mete__rundir *rundir, const char *kind, const char *text)
     mete_buffer json = {0};
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &tm);
-    mete_buffer_format(&json, "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\",\"event\":",
-                       tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-                       tm.tm_sec, (int)(now.tv_nsec / 1000000));
+    mete_buffer_format(
+        &json, "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\",\"event\":", tm.tm_year + 1900,
+        tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(now.tv_nsec / 1000000));
     mete_json_put_text(&json, mete_text_from(kind));
     mete_buffer_string(&json, ",\"text\":");
     mete_json_put_text(&json, mete_text_from(text));
@@ -331,8 +331,9 @@ mete__rundir_cut(mete__rundir *rundir, const uint64_t mark[2], mete_error *err)
     for (int i = METRICS; i <= SAMPLES; i++) {
         if (mark[i] > rundir->size[i])
             return mete_error_set(err, METE_EDATA,
-                                  "%s/%s has %" PRIu64 " bytes where the checkpoint was taken at %"
-                                  PRIu64 ": lines of it are lost",
+                                  "%s/%s has %" PRIu64
+                                  " bytes where the checkpoint was taken at %" PRIu64
+                                  ": lines of it are lost",
                                   rundir->folder, file_name[i], rundir->size[i], mark[i]);
         if (ftruncate(rundir->fd[i], (off_t)mark[i]))
             return refused(err, "cut", rundir->folder, file_name[i]);

@@ -143,8 +143,8 @@ static int
 read_shape(const mete_json *shape, mete__array *array, mete_error *err)
 {
     if (mete_json_kind(shape) != METE_JSON_ARRAY || mete_json_count(shape) > 16)
-        return mete_error_set(err, METE_EDATA, "array \"%s\": shape is not a list of up to 16 sizes",
-                              array->name);
+        return mete_error_set(err, METE_EDATA,
+                              "array \"%s\": shape is not a list of up to 16 sizes", array->name);
     array->count = 1;
     for (const mete_json *s = mete_json_first(shape); s; s = mete_json_next(s)) {
         size_t n;
@@ -177,7 +177,8 @@ read_array(const mete_json *m, size_t room, mete__array *array, mete_error *err)
         return rc;
     const mete_json *place = mete_json_get(m, "data_offsets");
     if (mete_json_kind(place) != METE_JSON_ARRAY || mete_json_count(place) != 2 ||
-        !whole(mete_json_at(place, 0), &array->begin) || !whole(mete_json_at(place, 1), &array->end))
+        !whole(mete_json_at(place, 0), &array->begin) ||
+        !whole(mete_json_at(place, 1), &array->end))
         return mete_error_set(err, METE_EDATA, "array \"%s\": data_offsets is not [begin, end]",
                               array->name);
     if (array->begin > array->end || array->end > room)

@@ -24,8 +24,14 @@ begin(void)
 static int
 end(void)
 {
-    static const char *const name[] = {"a/b/config.cfg",    "a/b/journal.jsonl", "a/b/lock",
-                                       "a/b/metrics.jsonl", "a/b/samples.jsonl", "a/b", "a", ""};
+    static const char *const name[] = {"a/b/config.cfg",
+                                       "a/b/journal.jsonl",
+                                       "a/b/lock",
+                                       "a/b/metrics.jsonl",
+                                       "a/b/samples.jsonl",
+                                       "a/b",
+                                       "a",
+                                       ""};
     for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
         char path[256];
         snprintf(path, sizeof path, "%s/%s", folder, name[i]);

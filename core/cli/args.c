@@ -1,0 +1,252 @@
+/* args.c - the flags all commands share, read once: each means the same everywhere, and a flag a
+ * command does not take is refused by name.
+ */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct option table[] = {{"set", required_argument, NULL, METE__TAKES_SET},
+                                      {"seed", required_argument, NULL, METE__TAKES_SEED},
+                                      {"threads", required_argument, NULL, METE__TAKES_THREADS},
+                                      {"json", no_argument, NULL, METE__TAKES_JSON},
+                                      {"out", required_argument, NULL, METE__TAKES_OUT},
+                                      {"in", required_argument, NULL, METE__TAKES_IN},
+                                      {"quiet", no_argument, NULL, METE__TAKES_QUIET},
+                                      {"force", no_argument, NULL, METE__TAKES_FORCE},
+                                      {"nodes", no_argument, NULL, METE__TAKES_NODES},
+                                      {"strict", no_argument, NULL, METE__TAKES_STRICT},
+                                      {"help", no_argument, NULL, 'h'},
+                                      {NULL, 0, NULL, 0}};
+
+void
+mete__say(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    flockfile(stderr);
+    fputs("mete: ", stderr);
+    vfprintf(stderr, format, list);
+    fputc('\n', stderr);
+    funlockfile(stderr);
+    va_end(list);
+}
+
+int
+mete__misused(const char *command, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    fputs("mete: ", stderr);
+    vfprintf(stderr, format, list);
+    fprintf(stderr, "; see mete%s%s --help\n", command ? " " : "", command ? command : "");
+    va_end(list);
+    return METE__EXIT_USAGE;
+}
+
+int
+mete__exit_of(int status)
+{
+    if (status == METE_OK)
+        return METE__EXIT_DONE;
+    return status == METE_EINVAL || status == METE_EDATA ? METE__EXIT_INPUT : METE__EXIT_FAILED;
+}
+
+/* A flag getopt does not know, or one without its value. */
+static int
+unknown(const mete__args *args, unsigned takes, const char *word, bool lacks)
+{
+    mete_error names = {0};
+    char name[64];
+    size_t length = strcspn(word, "="), used = 0;
+    snprintf(name, sizeof name, "%.*s", (int)(length < 60 ? length : 60), word);
+    if (lacks)
+        return mete__misused(args->command, "%s needs a value", name);
+    for (const struct option *o = table; o->name; o++)
+        if (o->val == 'h' || (unsigned)o->val & takes)
+            used +=
+                (size_t)snprintf(names.message + used, sizeof names.message - used, "%s ", o->name);
+    char *near = mete__nearest(name + strspn(name, "-"), names.message);
+    int code = near ? mete__misused(args->command, "mete %s knows no flag %s, perhaps --%s",
+                                    args->command, name, near)
+                    : mete__misused(args->command, "mete %s knows no flag %s", args->command, name);
+    free(near);
+    return code;
+}
+
+/* A whole number of the command line within [least, most]. */
+static bool
+number(const char *text, uint64_t least, uint64_t most, uint64_t *out)
+{
+    char *end;
+    if (*text < '0' || *text > '9')
+        return false;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    *out = value;
+    return !errno && !*end && value >= least && value <= most;
+}
+
+static int
+take(mete__args *args, int flag, const char *value)
+{
+    uint64_t n;
+    switch (flag) {
+    case METE__TAKES_SET:
+        if (!strchr(value, '=') || *value == '=')
+            return mete__misused(args->command, "--set wants path=value, not \"%s\"", value);
+        args->set[args->sets++] = value;
+        break;
+    case METE__TAKES_SEED:
+        if (!number(value, 0, INT64_MAX, &n))
+            return mete__misused(
+                args->command, "--seed wants a whole number from 0 to 2^63 - 1, not \"%s\"", value);
+        free(args->made);
+        args->made = malloc(64);
+        if (!args->made)
+            return METE__EXIT_FAILED;
+        snprintf(args->made, 64, "run.seed=%" PRIu64 "%s", n, n > INT32_MAX ? "L" : "");
+        break;
+    case METE__TAKES_THREADS:
+        if (!number(value, 1, 1024, &n))
+            return mete__misused(
+                args->command, "--threads wants a whole number from 1 to 1024, not \"%s\"", value);
+        args->threads = (unsigned)n;
+        break;
+    case METE__TAKES_JSON:
+        args->json = true;
+        break;
+    case METE__TAKES_OUT:
+        args->out = value;
+        break;
+    case METE__TAKES_IN:
+        args->in = value;
+        break;
+    case METE__TAKES_QUIET:
+        args->quiet = true;
+        break;
+    case METE__TAKES_FORCE:
+        args->force = true;
+        break;
+    case METE__TAKES_NODES:
+        args->nodes = true;
+        break;
+    case METE__TAKES_STRICT:
+        args->strict = true;
+        break;
+    default:
+        args->help = true;
+        break;
+    }
+    return METE__EXIT_DONE;
+}
+
+/* The flags. */
+static int
+read_flags(int argc, char **argv, unsigned takes, mete__args *args)
+{
+    opterr = 0;
+    optind = 0; /* glibc: begin anew */
+    for (;;) {
+        int at = optind ? optind : 1;
+        int flag = getopt_long(argc, argv, ":h", table, NULL);
+        if (flag == -1)
+            return METE__EXIT_DONE;
+        if (flag == '?' || flag == ':') {
+            const char *word = optind > 0 && optind <= argc ? argv[optind - 1] : argv[at];
+            return unknown(args, takes, word, flag == ':');
+        }
+        if (flag != 'h' && !((unsigned)flag & takes))
+            return unknown(args, takes,
+                           argv[optind - 1][0] == '-' ? argv[optind - 1] : argv[optind - 2], false);
+        int code = take(args, flag, optarg);
+        if (code)
+            return code;
+    }
+}
+
+bool
+mete__args_read(int argc, char **argv, unsigned takes, size_t least, size_t most, const char *usage,
+                mete__args *args, int *code)
+{
+    *args = (mete__args){.command = argv[0]};
+    args->set = calloc((size_t)argc + 1, sizeof *args->set);
+    *code = args->set ? read_flags(argc, argv, takes, args) : METE__EXIT_FAILED;
+    if (*code) {
+        mete__args_free(args);
+        return false;
+    }
+    if (args->made)
+        args->set[args->sets++] = args->made;
+    args->operand = argv + optind;
+    args->operands = (size_t)(argc - optind);
+    if (args->help) {
+        fputs(usage, stdout);
+    } else if (args->operands < least) {
+        const char *end = strchr(usage, '\n');
+        *code = mete__misused(argv[0], "something is missing: %.*s", (int)(end - usage), usage);
+    } else if (args->operands > most) {
+        *code = mete__misused(argv[0], "\"%s\" is one word too many", args->operand[most]);
+    } else {
+        return true;
+    }
+    mete__args_free(args);
+    return false;
+}
+
+void
+mete__args_free(mete__args *args)
+{
+    free(args->set);
+    free(args->made);
+    args->set = NULL;
+    args->made = NULL;
+}
+
+unsigned
+mete__threads(const mete__args *args, mete__config *config, mete__errors *errors)
+{
+    long there = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned all = there < 1 ? 1 : there > 1024 ? 1024 : (unsigned)there;
+    mete__value *run = mete__value_get(mete__config_root(config), "run");
+    if (run && run->kind == METE__GROUP) {
+        int64_t given = mete__value_int(run, "threads", all, 1, 1024, errors);
+        all = (unsigned)given;
+    }
+    return args->threads ? args->threads : all;
+}
+
+mete__config *
+mete__read_config(const mete__args *args, const char *path)
+{
+    mete__errors errors = {0};
+    mete__config *config = mete__config_read(path, args->set, args->sets, &errors);
+    if (!config || errors.count)
+        mete__report(&errors);
+    else
+        return config;
+    if (config)
+        mete__config_free(config);
+    return NULL;
+}
+
+int
+mete__report(mete__errors *errors)
+{
+    mete__errors_print(errors, stderr);
+    mete__errors_free(errors);
+    return METE__EXIT_INPUT;
+}
+
+void
+mete__log_stderr(void *user, const char *path, int level, const char *text)
+{
+    (void)user;
+    if (level >= 2)
+        mete__say("%s: %s", path, text);
+}

@@ -1,0 +1,76 @@
+/* cli.h - what the commands share: arguments, exit codes, sinks, signals. One file a command. */
+#ifndef METE_CLI_CLI_H
+#define METE_CLI_CLI_H
+
+#include "engine/engine.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* How a command ended. */
+enum {
+    METE__EXIT_DONE = 0,
+    METE__EXIT_FAILED = 1,      /* the run failed */
+    METE__EXIT_INPUT = 2,       /* bad config or data */
+    METE__EXIT_INTERRUPTED = 3, /* interrupted and saved */
+    METE__EXIT_CLAIM = 4,       /* a claim does not hold */
+    METE__EXIT_USAGE = 64
+};
+
+/* Flags a command may take. */
+enum {
+    METE__TAKES_SET = 1u << 0,
+    METE__TAKES_SEED = 1u << 1,
+    METE__TAKES_THREADS = 1u << 2,
+    METE__TAKES_JSON = 1u << 3,
+    METE__TAKES_OUT = 1u << 4,
+    METE__TAKES_IN = 1u << 5,
+    METE__TAKES_QUIET = 1u << 6,
+    METE__TAKES_FORCE = 1u << 7,
+    METE__TAKES_NODES = 1u << 8,
+    METE__TAKES_STRICT = 1u << 9
+};
+
+typedef struct mete__args {
+    const char *command;
+    char **operand;
+    size_t operands;
+    const char **set; /* "path=value"; those made here are in `made` */
+    size_t sets;
+    char *made;
+    unsigned threads; /* 0: not given */
+    bool json, quiet, force, nodes, strict, help;
+    const char *out, *in;
+} mete__args;
+
+/* Reads argv (argv[0] is the command's name). true: go on. false: *code is the exit code, and
+ * what there was to say was said. */
+bool mete__args_read(int argc, char **argv, unsigned takes, size_t least, size_t most,
+                     const char *usage, mete__args *args, int *code);
+void mete__args_free(mete__args *args);
+
+/* One sentence on stderr, with the program's name before it. */
+void mete__say(const char *format, ...) METE_PRINTF(1, 2);
+/* The same, and "see mete COMMAND --help"; returns METE__EXIT_USAGE. */
+int mete__misused(const char *command, const char *format, ...) METE_PRINTF(2, 3);
+/* Exit code for a status of the library. */
+int mete__exit_of(int status);
+/* Threads asked for: --threads, else run.threads, else the processors there are. */
+unsigned mete__threads(const mete__args *args, mete__config *config, mete__errors *errors);
+/* Reads the config at operand 0 with the sets. NULL after printing what was wrong. */
+mete__config *mete__read_config(const mete__args *args, const char *path);
+/* Prints gathered errors; the exit code. Frees them. */
+int mete__report(mete__errors *errors);
+/* mete_log lines on stderr: warnings always, the rest never. */
+void mete__log_stderr(void *user, const char *path, int level, const char *text);
+
+/* The commands. argv[0] is the command's name. */
+int mete__command_run(int argc, char **argv);
+int mete__command_resume(int argc, char **argv);
+int mete__command_score(int argc, char **argv);
+int mete__command_check(int argc, char **argv);
+int mete__command_plugins(int argc, char **argv);
+int mete__command_new(int argc, char **argv);
+int mete__command_selftest(int argc, char **argv);
+
+#endif

@@ -1,0 +1,128 @@
+/* hard.c - responses that break careless code, in four groups of three: made the same every time, so
+ * that whatever differs between two scorings is the plugin's.
+ */
+#include "cli/selftest.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BIG ((size_t)1 << 20)
+
+bool
+hard_make(struct hard *hard)
+{
+    static const char nul[] = "before\0after \0 42";
+    static const char *const plain[HARD_ROWS] = {
+        "",
+        "The answer is 42.",
+        "a",
+        NULL, /* 1 MiB */
+        NULL, /* NUL */
+        "\xff\xfe \xc3\x28 \xed\xa0\x80 \xf5\x80\x80\x80 cut \xe2\x82",
+        " \t\r\n \n",
+        "1e999 -0 .5 1,2,3 1/0 nan inf 99999999999999999999999999999999999999",
+        "((((((((((((((((((((((((((((((((((((((((((((((((\\boxed{\\boxed{{{{}",
+        "word word word word word word word word word word word word word word",
+        "\xd0\x9f\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82, \xe4\xb8\x96\xe7\x95\x8c \xf0\x9f\x8c"
+        "\x8d e\xcc\x81",
+        "{\"json\":[1,2,{\"a\":null}],\"text\":\"#### 7\"}"};
+    static const char *const what[HARD_ROWS] = {
+        "an empty response", "a sentence",     "one letter",      "1 MiB",
+        "a NUL inside",      "invalid UTF-8",  "white space",     "extreme numbers",
+        "unclosed brackets", "repeated words", "several scripts", "JSON"};
+    hard->big = malloc(BIG);
+    if (!hard->big)
+        return false;
+    for (size_t i = 0; i < BIG; i++)
+        hard->big[i] = "the quick 12 brown, fox. "[i % 25];
+    for (size_t i = 0; i < HARD_ROWS; i++) {
+        hard->what[i] = what[i];
+        if (plain[i])
+            hard->response[i] = mete_text_from(plain[i]);
+    }
+    hard->response[3] = (mete_text){hard->big, BIG};
+    hard->response[4] = (mete_text){nul, sizeof nul - 1};
+    return true;
+}
+
+void
+hard_free(struct hard *hard)
+{
+    free(hard->big);
+}
+
+struct filled {
+    int handle;
+    const mete_field *field;
+};
+
+static size_t
+declare(mete__engine *engine, mete__builder *builder, struct filled *out, size_t most)
+{
+    size_t count, n = 0;
+    mete_node *const *node = mete__engine_nodes(engine, &count);
+    for (size_t i = 0; i < count; i++)
+        for (size_t f = 0; f < node[i]->fields; f++) {
+            const mete_field *field = &node[i]->field[f];
+            bool seen = !field->name || n == most ||
+                        (field->level != METE_EPISODE && field->level != METE_LIST);
+            for (size_t k = 0; k < n && !seen; k++)
+                seen = strcmp(out[k].field->name, field->name) == 0 &&
+                       out[k].field->level == field->level &&
+                       out[k].field->element == field->element;
+            if (seen)
+                continue;
+            int handle =
+                mete__builder_column(builder, field->name, (mete_level)field->level,
+                                     (mete_type)field->element, METE_EPISODE, METE_SEE_POLICY);
+            if (handle >= 0)
+                out[n++] = (struct filled){handle, field};
+        }
+    return n;
+}
+
+static bool
+fill(mete__builder *builder, const struct filled *column, size_t row)
+{
+    const mete_field *field = column->field;
+    static const char *const text[] = {"42", "The answer is 42.", "a cat, a dog"};
+    mete_text value = mete_text_from(text[row / HARD_GROUP % 3]);
+    if (field->element == METE_JSON)
+        value = mete_text_from("\"42\"");
+    if (field->level == METE_LIST) {
+        const mete_text item[2] = {value,
+                                   field->element == METE_JSON ? value : mete_text_from("word")};
+        return mete__builder_list(builder, column->handle, item, 2) == METE_OK;
+    }
+    if (field->element == METE_TEXT || field->element == METE_JSON)
+        mete__builder_text(builder, column->handle, value, (mete_type)field->element);
+    else
+        mete__builder_number(builder, column->handle, (double)(row / HARD_GROUP + 1));
+    return true;
+}
+
+bool
+hard_batch(const struct hard *hard, mete__engine *engine, mete__builder *builder, size_t from,
+           size_t to)
+{
+    struct filled column[64];
+    mete__shape shape = {.text = true};
+    mete__builder_shape(builder, &shape);
+    size_t columns = declare(engine, builder, column, 64);
+    for (size_t i = from; i < to; i++) {
+        mete__row row = {.id = i + 1,
+                         .prompt_id = i / HARD_GROUP + 1,
+                         .task_id = i / HARD_GROUP + 1,
+                         .starts = true,
+                         .terminated = true,
+                         .joins = i > from && i % HARD_GROUP != 0,
+                         .prompt = mete_text_from("What is six times seven?"),
+                         .response = hard->response[i]};
+        if (mete__builder_row(builder, &row))
+            return false;
+        for (size_t c = 0; c < columns; c++)
+            if (!fill(builder, &column[c], i))
+                return false;
+    }
+    return true;
+}

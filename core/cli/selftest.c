@@ -1,0 +1,323 @@
+/* selftest.c - mete selftest: checks one plugin against the contract, a line a check.
+ *
+ * Rewards are scored on batches made to hurt: empty responses, a megabyte, NUL, bytes that are no
+ * UTF-8. What the contract says of every reward is tested here without knowing what it computes:
+ * scores are finite, the same twice, the same whole and cut, and the same after save and load.
+ * Policies, environments and rubric generators are opened and closed; what they do is tested by
+ * running them.
+ */
+#include "cli/selftest.h"
+
+#include "engine/options.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: mete selftest FILE.so | KIND/NAME | NAME [--set PATH=VALUE]... [--quiet]\n\n"
+    "Loads one plugin and checks that it keeps the contract: its option table, opening and "
+    "closing,\n"
+    "and, for a reward, what its scores are on difficult responses. A line a check; exit code 0\n"
+    "when all hold, 2 when one does not. Required options are given by --set, such as\n"
+    "--set reward.pattern=abc.\n";
+
+struct selftest {
+    const mete__args *args;
+    const mete__plugin *plugin;
+    int failures;
+};
+
+static void
+tell(struct selftest *t, bool good, const char *what, const char *why)
+{
+    t->failures += !good;
+    if (!good)
+        printf("FAILED  %s: %s\n", what, why);
+    else if (!t->args->quiet)
+        printf("ok      %s\n", what);
+}
+
+/* ---- an engine around the plugin ----------------------------------------------------------------- */
+
+/* The smallest config that holds the plugin. */
+static void
+config_text(const struct selftest *t, char *out, size_t room)
+{
+    const char *name = t->plugin->as.head.name;
+    const char *child = t->plugin->as.head.flags & METE_COMBINES
+                            ? "of = ( { name = \"child\"; use = \"length\"; } ); "
+                            : "";
+    switch (t->plugin->as.head.kind) {
+    case METE_KIND_RUBRIC:
+        snprintf(out, room, "reward = { use = \"rubric\"; generator = { use = \"%s\"; }; };\n",
+                 name);
+        break;
+    case METE_KIND_POLICY:
+        snprintf(out, room, "policy = { use = \"%s\"; };\n", name);
+        break;
+    case METE_KIND_ENVIRONMENT:
+        snprintf(out, room, "env = { use = \"%s\"; };\n", name);
+        break;
+    default:
+        snprintf(out, room, "reward = { use = \"%s\"; %s};\n", name, child);
+        break;
+    }
+}
+
+static bool
+host_open(const struct selftest *t, struct host *host, unsigned threads, char *why, size_t room)
+{
+    char text[512];
+    mete__errors errors = {0};
+    mete__engine_options options = {.seed = 1, .threads = threads};
+    *host = (struct host){0};
+    config_text(t, text, sizeof text);
+    host->config =
+        mete__config_parse("selftest", text, strlen(text), t->args->set, t->args->sets, &errors);
+    if (host->config && !errors.count)
+        host->engine = mete__engine_open(host->config, &options, &errors);
+    bool good = host->engine && !errors.count;
+    if (!good)
+        snprintf(why, room, "%s", errors.count ? errors.line[0] : "out of memory");
+    mete__errors_free(&errors);
+    if (!good)
+        host_close(host);
+    return good;
+}
+
+void
+host_close(struct host *host)
+{
+    if (host->engine)
+        mete__engine_close(host->engine);
+    if (host->config)
+        mete__config_free(host->config);
+    *host = (struct host){0};
+}
+
+static void
+check_opening(struct selftest *t)
+{
+    char why[1100] = "";
+    bool good = true;
+    for (int i = 0; i < 50 && good; i++) {
+        struct host host;
+        good = host_open(t, &host, 1, why, sizeof why);
+        host_close(&host);
+    }
+    tell(t, good, "opened and closed 50 times", why);
+}
+
+/* ---- scores -------------------------------------------------------------------------------------- */
+
+/* The rows of `text` [from, to) scored into value and status; false with `why`. */
+static bool
+score_rows(struct host *host, const struct hard *hard, size_t from, size_t to, double *value,
+           uint8_t *status, char *why, size_t room)
+{
+    mete_error err = {0};
+    mete__builder *builder = mete__builder_new();
+    bool good = builder && hard_batch(hard, host->engine, builder, from, to);
+    const mete_batch *batch = good ? mete__builder_batch(builder, &err) : NULL;
+    good = batch && mete__score(host->engine, mete__engine_reward(host->engine), batch, &err) == 0;
+    const mete_scores *scores = good ? mete__node_scores(mete__engine_reward(host->engine)) : NULL;
+    for (size_t i = from; scores && i < to; i++) {
+        value[i] = scores->status[i - from] == METE_VALID ? scores->episode[i - from] : 0;
+        status[i] = scores->status[i - from];
+    }
+    if (!scores)
+        snprintf(why, room, "%s", err.message[0] ? err.message : "out of memory");
+    mete__engine_reset(host->engine);
+    if (builder)
+        mete__builder_free(builder);
+    return scores != NULL;
+}
+
+struct scored {
+    double value[HARD_ROWS];
+    uint8_t status[HARD_ROWS];
+};
+
+static bool
+same(const struct scored *a, const struct scored *b, const struct hard *hard, char *why,
+     size_t room)
+{
+    for (size_t i = 0; i < HARD_ROWS; i++)
+        if (a->status[i] != b->status[i] ||
+            memcmp(&a->value[i], &b->value[i], sizeof a->value[i]) != 0) {
+            snprintf(why, room, "%s: %.17g (status %d), then %.17g (status %d)", hard->what[i],
+                     a->value[i], a->status[i], b->value[i], b->status[i]);
+            return false;
+        }
+    return true;
+}
+
+static void
+check_finite(struct selftest *t, const struct scored *s, const struct hard *hard)
+{
+    char why[200] = "";
+    bool good = true;
+    for (size_t i = 0; i < HARD_ROWS && good; i++)
+        if (!isfinite(s->value[i])) {
+            snprintf(why, sizeof why, "%s scores %g", hard->what[i], s->value[i]);
+            good = false;
+        }
+    tell(t, good, "scores are finite", why);
+}
+
+/* Cut between groups at every place: each row scores as it did in the whole. */
+static void
+check_cuts(struct selftest *t, struct host *host, const struct scored *whole,
+           const struct hard *hard)
+{
+    char why[1100] = "";
+    bool good = true;
+    for (size_t size = HARD_GROUP; size < HARD_ROWS && good; size += HARD_GROUP) {
+        struct scored cut;
+        for (size_t at = 0; at < HARD_ROWS && good; at += size) {
+            size_t end = at + size < HARD_ROWS ? at + size : HARD_ROWS;
+            good = score_rows(host, hard, at, end, cut.value, cut.status, why, sizeof why);
+        }
+        good = good && same(whole, &cut, hard, why, sizeof why);
+    }
+    tell(t, good, "scored in pieces as in the whole", why);
+}
+
+static void
+check_one_by_one(struct selftest *t, struct host *host, const struct scored *whole,
+                 const struct hard *hard)
+{
+    char why[1100] = "";
+    struct scored each;
+    bool good = true;
+    for (size_t i = 0; i < HARD_ROWS && good; i++)
+        good = score_rows(host, hard, i, i + 1, each.value, each.status, why, sizeof why);
+    tell(t, good && same(whole, &each, hard, why, sizeof why), "scored row by row as in the whole",
+         why);
+}
+
+/* Everything saved goes into a fresh instance, which then scores alike. */
+static void
+check_saved(struct selftest *t, struct host *host, const struct scored *whole,
+            const struct hard *hard)
+{
+    char why[1100] = "";
+    struct host other;
+    struct scored again;
+    mete_error err = {0};
+    bool good = host_open(t, &other, 1, why, sizeof why);
+    if (good) {
+        mete__checkpoint *c = mete__checkpoint_new();
+        good = c && mete__engine_save(host->engine, c, &err) == METE_OK &&
+               mete__engine_load(other.engine, c, &err) == METE_OK;
+        if (!good)
+            snprintf(why, sizeof why, "%s", err.message);
+        mete__checkpoint_free(c);
+    }
+    good = good &&
+           score_rows(&other, hard, 0, HARD_ROWS, again.value, again.status, why, sizeof why) &&
+           same(whole, &again, hard, why, sizeof why);
+    host_close(&other);
+    tell(t, good, "saved and loaded, scores alike", why);
+}
+
+static void
+check_reward(struct selftest *t)
+{
+    char why[1100] = "";
+    struct host host;
+    struct hard hard;
+    struct scored whole, twice;
+    uint32_t flags = t->plugin->as.head.flags;
+    if (!host_open(t, &host, 2, why, sizeof why) || !hard_make(&hard)) {
+        tell(t, false, "opened for scoring", why[0] ? why : "out of memory");
+        return;
+    }
+    bool good = score_rows(&host, &hard, 0, 0, whole.value, whole.status, why, sizeof why);
+    tell(t, good, "an empty batch", why);
+    good = score_rows(&host, &hard, 0, HARD_ROWS, whole.value, whole.status, why, sizeof why);
+    tell(t, good, "difficult responses (empty, 1 MiB, NUL, invalid UTF-8)", why);
+    if (good) {
+        check_finite(t, &whole, &hard);
+        good = score_rows(&host, &hard, 0, HARD_ROWS, twice.value, twice.status, why, sizeof why) &&
+               same(&whole, &twice, &hard, why, sizeof why);
+        tell(t, good, "scored twice alike", why);
+        if (!(flags & METE_WHOLE_BATCH))
+            check_cuts(t, &host, &whole, &hard);
+        if (!(flags & (METE_WHOLE_BATCH | METE_WHOLE_GROUP | METE_WHOLE_SCENE)))
+            check_one_by_one(t, &host, &whole, &hard);
+        check_saved(t, &host, &whole, &hard);
+    }
+    hard_free(&hard);
+    host_close(&host);
+}
+
+/* ---- the command --------------------------------------------------------------------------------- */
+
+/* The folder that holds KIND/NAME.so goes before all others, so that the engine finds this file. */
+static void
+prefer_folder_of(const char *file)
+{
+    char *path = realpath(file, NULL), *all = NULL;
+    char *slash = path ? strrchr(path, '/') : NULL;
+    if (slash)
+        *slash = '\0';
+    slash = slash ? strrchr(path, '/') : NULL;
+    if (slash && slash > path) {
+        *slash = '\0';
+        const char *was = getenv("METE_PLUGIN_PATH");
+        size_t room = strlen(path) + (was ? strlen(was) : 0) + 2;
+        all = malloc(room);
+        if (all) {
+            snprintf(all, room, "%s%s%s", path, was ? ":" : "", was ? was : "");
+            setenv("METE_PLUGIN_PATH", all, 1);
+        }
+    }
+    free(all);
+    free(path);
+}
+
+static const mete__plugin *
+find(const char *word, mete_error *err)
+{
+    size_t length = strlen(word);
+    if (length > 3 && strcmp(word + length - 3, ".so") == 0) {
+        prefer_folder_of(word);
+        return mete__plugin_open(word, err);
+    }
+    for (int kind = METE_KIND_REWARD; kind <= METE_KIND_ENVIRONMENT; kind++) {
+        const char *name = mete__kind_word((mete_kind)kind);
+        size_t n = strlen(name);
+        if (strncmp(word, name, n) == 0 && word[n] == '/')
+            return mete__plugin_get((mete_kind)kind, word + n + 1, err);
+    }
+    for (int kind = METE_KIND_REWARD; kind <= METE_KIND_ENVIRONMENT; kind++) {
+        const mete__plugin *plugin = mete__plugin_get((mete_kind)kind, word, err);
+        if (plugin || kind == METE_KIND_ENVIRONMENT)
+            return plugin;
+    }
+    return NULL;
+}
+
+int
+mete__command_selftest(int argc, char **argv)
+{
+    mete__args args;
+    mete_error err = {0};
+    int code;
+    if (!mete__args_read(argc, argv, METE__TAKES_SET | METE__TAKES_QUIET, 1, 1, usage, &args,
+                         &code))
+        return code;
+    struct selftest t = {.args = &args, .plugin = find(args.operand[0], &err)};
+    tell(&t, t.plugin != NULL, "loads", err.message);
+    if (t.plugin) {
+        int rc = mete__options_lint(&t.plugin->as.head, &err);
+        tell(&t, rc == METE_OK, "option table", err.message);
+        check_opening(&t);
+        if (!t.failures && t.plugin->as.head.kind == METE_KIND_REWARD)
+            check_reward(&t);
+    }
+    mete__args_free(&args);
+    return t.failures ? METE__EXIT_INPUT : METE__EXIT_DONE;
+}

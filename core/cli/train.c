@@ -1,0 +1,300 @@
+/* train.c - drives the loop: sinks into the run folder, checkpoints by iterations and by time, and
+ * an end that is always saved.
+ *
+ * When a checkpoint is taken never changes what is computed: saving only reads. The first SIGINT or
+ * SIGTERM lets the iteration finish and saves; the second ends the process at once, which loses
+ * nothing that was saved.
+ */
+#include "cli/train.h"
+
+#include "nn/nn.h"
+#include "run/crc.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static volatile sig_atomic_t caught;
+
+static void
+on_signal(int number)
+{
+    caught = number;
+}
+
+static void
+watch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND | SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static double
+now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- sinks --------------------------------------------------------------------------------------- */
+
+static int
+sink_metrics(void *user, const char *json, size_t length, mete_error *err)
+{
+    return mete__rundir_metrics(((mete__training *)user)->rundir, json, length, err);
+}
+
+static int
+sink_sample(void *user, const char *json, size_t length, mete_error *err)
+{
+    return mete__rundir_sample(((mete__training *)user)->rundir, json, length, err);
+}
+
+/* Journal lines that are lost lose no result, so a full disk is noticed where it matters. */
+static void
+sink_event(void *user, const char *kind, const char *text)
+{
+    mete__training *training = user;
+    if (training->rundir)
+        mete__rundir_journal(training->rundir, kind, text);
+    if (strcmp(kind, "warning") == 0) {
+        mete__progress_rest(training->progress);
+        mete__say("%s", text);
+    }
+}
+
+static void
+sink_progress(void *user, const char *stage, uint64_t iteration, uint64_t total,
+              const char *headline)
+{
+    mete__training *training = user;
+    (void)iteration;
+    (void)total;
+    mete__progress_show(training->progress, stage, mete__loop_done(training->loop),
+                        mete__loop_total(training->loop), headline);
+}
+
+static void
+sink_log(void *user, const char *path, int level, const char *text)
+{
+    static const char *const kind[] = {"debug", "info", "warning"};
+    char line[1200];
+    snprintf(line, sizeof line, "%s: %s", path, text);
+    sink_event(user, kind[level < 0 ? 0 : level > 2 ? 2 : level], line);
+}
+
+/* ---- opening ------------------------------------------------------------------------------------- */
+
+void
+mete__run_options_read(const mete__args *args, mete__config *config, mete__run_options *o,
+                       mete__errors *errors)
+{
+    mete__value *run = mete__value_get(mete__config_root(config), "run");
+    *o = (mete__run_options){.every = 25, .seconds = 60, .keep = 3, .seed = 1};
+    o->threads = mete__threads(args, config, errors);
+    if (!run)
+        return;
+    if (run->kind != METE__GROUP) {
+        mete__errors_add(errors, "%s:%d: run: must be a group, run = { ... };", run->file,
+                         run->line);
+        return;
+    }
+    o->out = mete__value_string(run, "out", NULL, errors);
+    o->seed = (uint64_t)mete__value_int(run, "seed", 1, 0, INT64_MAX, errors);
+    o->every = (uint64_t)mete__value_int(run, "checkpoint_every", 25, 0, INT64_MAX, errors);
+    o->seconds = mete__value_real(run, "checkpoint_seconds", 60, 0, 1e9, errors);
+    o->keep = (size_t)mete__value_int(run, "keep", 3, 1, 1000000, errors);
+}
+
+bool
+mete__training_open(mete__training *training)
+{
+    mete__errors errors = {0};
+    mete__run_options_read(training->args, training->config, &training->options, &errors);
+    mete__engine_options options = {.seed = training->options.seed,
+                                    .threads = training->options.threads,
+                                    .log = sink_log,
+                                    .user = training};
+    mete__loop_sinks sinks = {.user = training,
+                              .metrics = sink_metrics,
+                              .sample = sink_sample,
+                              .event = sink_event,
+                              .progress = sink_progress};
+    training->engine = mete__engine_open(training->config, &options, &errors);
+    if (training->engine)
+        training->loop = mete__loop_new(training->engine, training->config, &sinks, &errors);
+    if (training->loop && !errors.count)
+        training->text = mete__config_write(mete__config_root(training->config));
+    if (training->text)
+        return true;
+    if (!errors.count)
+        mete__say("out of memory");
+    mete__report(&errors);
+    return false;
+}
+
+void
+mete__training_close(mete__training *training)
+{
+    mete__progress_free(training->progress);
+    if (training->loop)
+        mete__loop_free(training->loop);
+    if (training->engine)
+        mete__engine_close(training->engine);
+    mete__rundir_close(training->rundir);
+    if (training->config)
+        mete__config_free(training->config);
+    free(training->text);
+}
+
+/* ---- checkpoints --------------------------------------------------------------------------------- */
+
+static int
+note_number(mete__checkpoint *checkpoint, const char *key, uint64_t number, mete_error *err)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%" PRIu64, number);
+    return mete__checkpoint_note(checkpoint, key, text, err);
+}
+
+int
+mete__training_facts(const mete__training *training, mete__checkpoint *checkpoint, mete_error *err)
+{
+    char blas[256];
+    mete__nn_fingerprint(blas, sizeof blas);
+    int rc = note_number(checkpoint, "seed", training->options.seed, err);
+    if (!rc)
+        rc = note_number(checkpoint, "config_crc32c",
+                         mete__crc32c(0, training->text, strlen(training->text)), err);
+    return rc ? rc : mete__checkpoint_note(checkpoint, "blas", blas, err);
+}
+
+int
+mete__training_matches(const mete__training *training, const mete__checkpoint *checkpoint,
+                       mete_error *err)
+{
+    static const char *const key[] = {"seed", "config_crc32c", "blas"};
+    static const char *const what[] = {"seed", "config", "linear algebra library or processor"};
+    mete__checkpoint *mine = mete__checkpoint_new();
+    if (!mine)
+        return mete_error_set(err, METE_ENOMEM, "out of memory");
+    int rc = mete__training_facts(training, mine, err);
+    for (int i = 0; i < 3 && !rc; i++) {
+        const char *then = mete__checkpoint_noted(checkpoint, key[i]);
+        const char *here = mete__checkpoint_noted(mine, key[i]);
+        if (!then || strcmp(then, here) != 0)
+            rc = mete_error_set(err, METE_EINVAL,
+                                "the checkpoint was made with another %s (%s, here %s), so the run "
+                                "would not end with the same bits; --force goes on all the same",
+                                what[i], then ? then : "unknown", here);
+    }
+    mete__checkpoint_free(mine);
+    return rc;
+}
+
+static int
+save(mete__training *training, mete_error *err)
+{
+    uint64_t mark[2], done = mete__loop_done(training->loop);
+    mete__checkpoint *checkpoint = mete__checkpoint_new();
+    if (!checkpoint)
+        return mete_error_set(err, METE_ENOMEM, "out of memory for a checkpoint");
+    mete__rundir_marks(training->rundir, mark);
+    int rc = mete__loop_save(training->loop, checkpoint, err);
+    if (!rc)
+        rc = mete__training_facts(training, checkpoint, err);
+    if (!rc)
+        rc = note_number(checkpoint, "metrics_bytes", mark[0], err);
+    if (!rc)
+        rc = note_number(checkpoint, "samples_bytes", mark[1], err);
+    if (!rc)
+        rc = mete__checkpoint_write(checkpoint, mete__rundir_folder(training->rundir), done,
+                                    training->options.keep, err);
+    mete__checkpoint_free(checkpoint);
+    if (!rc) {
+        char text[64];
+        snprintf(text, sizeof text, "iteration %" PRIu64, done);
+        mete__rundir_journal(training->rundir, "checkpoint", text);
+    }
+    return rc;
+}
+
+/* ---- the run ------------------------------------------------------------------------------------- */
+
+static int
+failed(mete__training *training, const mete_error *err)
+{
+    const char *folder = mete__rundir_folder(training->rundir);
+    mete__progress_rest(training->progress);
+    mete__rundir_journal(training->rundir, "error", err->message);
+    mete__say("%s", err->message);
+    mete__say("the run stopped after iteration %" PRIu64 "; what was saved stands in %s",
+              mete__loop_done(training->loop), folder);
+    return METE__EXIT_FAILED;
+}
+
+static int
+interrupted(mete__training *training)
+{
+    const char *folder = mete__rundir_folder(training->rundir);
+    mete__progress_rest(training->progress);
+    mete__rundir_journal(training->rundir, "interrupted", strsignal(caught));
+    mete__say("interrupted after iteration %" PRIu64 " of %" PRIu64
+              " and saved; go on with: mete resume %s",
+              mete__loop_done(training->loop), mete__loop_total(training->loop), folder);
+    return METE__EXIT_INTERRUPTED;
+}
+
+static int
+finished(mete__training *training)
+{
+    bool json = training->args->json;
+    char *text =
+        json ? mete__loop_summary_json(training->loop) : mete__loop_summary(training->loop);
+    mete__progress_rest(training->progress);
+    mete__rundir_journal(training->rundir, "end", "finished");
+    if (!text) {
+        mete__say("out of memory for the summary; the run itself is whole");
+        return METE__EXIT_FAILED;
+    }
+    size_t length = strlen(text);
+    fwrite(text, 1, length, stdout);
+    if (!length || text[length - 1] != '\n')
+        fputc('\n', stdout);
+    free(text);
+    if (!training->args->quiet)
+        mete__say("the run is in %s", mete__rundir_folder(training->rundir));
+    return METE__EXIT_DONE;
+}
+
+int
+mete__training_go(mete__training *training)
+{
+    mete__loop *loop = training->loop;
+    const mete__run_options *o = &training->options;
+    uint64_t total = mete__loop_total(loop);
+    mete_error err = {0};
+    double saved = now();
+    training->progress = mete__progress_new(training->args->quiet, mete__loop_done(loop));
+    watch_signals();
+    if (mete__loop_done(loop) == 0 && save(training, &err))
+        return failed(training, &err);
+    while (mete__loop_done(loop) < total && !caught) {
+        if (mete__loop_step(loop, &err))
+            return failed(training, &err);
+        uint64_t done = mete__loop_done(loop);
+        bool by_count = o->every && done % o->every == 0;
+        bool by_time = o->seconds > 0 && now() - saved >= o->seconds;
+        if (done == total || caught || by_count || by_time) {
+            if (save(training, &err))
+                return failed(training, &err);
+            saved = now();
+        }
+    }
+    return mete__loop_done(loop) < total ? interrupted(training) : finished(training);
+}

@@ -1,0 +1,54 @@
+/* train.h - what run and resume share: the loop driven to its end with checkpoints, progress and
+ * signals. */
+#ifndef METE_CLI_TRAIN_H
+#define METE_CLI_TRAIN_H
+
+#include "cli/cli.h"
+#include "loop/loop.h"
+#include "run/rundir.h"
+
+/* The words of `run` that are the commands' own. */
+typedef struct mete__run_options {
+    const char *out; /* NULL: not given */
+    uint64_t seed;
+    uint64_t every; /* iterations between checkpoints; 0: only at the end */
+    double seconds; /* or so much time; 0: never by time */
+    size_t keep;
+    unsigned threads;
+} mete__run_options;
+
+typedef struct mete__training {
+    const mete__args *args;
+    mete__config *config;
+    char *text; /* the resolved config */
+    mete__run_options options;
+    mete__engine *engine;
+    mete__loop *loop;
+    mete__rundir *rundir;
+    struct mete__progress *progress;
+} mete__training;
+
+void mete__run_options_read(const mete__args *args, mete__config *config, mete__run_options *out,
+                            mete__errors *errors);
+/* Reads the run's words, opens engine and loop. false after printing what was wrong. */
+bool mete__training_open(mete__training *training);
+void mete__training_close(mete__training *training);
+/* From where the loop stands to its end; the exit code. The rundir is open. */
+int mete__training_go(mete__training *training);
+/* Facts in each checkpoint that say whether a resumed run can end with the same bits. */
+int mete__training_facts(const mete__training *training, mete__checkpoint *checkpoint,
+                         mete_error *err);
+/* Why the checkpoint is not of this config, seed and arithmetic: a sentence in err. */
+int mete__training_matches(const mete__training *training, const mete__checkpoint *checkpoint,
+                           mete_error *err);
+
+/* progress.c: one rewritten line on a terminal, else plain lines now and then. */
+typedef struct mete__progress mete__progress;
+mete__progress *mete__progress_new(bool quiet, uint64_t done);
+void mete__progress_show(mete__progress *progress, const char *stage, uint64_t done, uint64_t total,
+                         const char *headline);
+/* Ends the rewritten line, so that other words can be printed. */
+void mete__progress_rest(mete__progress *progress);
+void mete__progress_free(mete__progress *progress);
+
+#endif
