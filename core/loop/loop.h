@@ -1,0 +1,47 @@
+/* loop.h - the optimisation loop: stages of rollout, scores, advantages, objective, optimiser.
+ *
+ * Knows no method: advantages are forms and baselines, objectives are sums of generic terms, both
+ * read from the config (conf/objective/NAME.cfg are presets). One iteration is a function of the
+ * loop's state alone, so a run resumed from a checkpoint goes on with the same bits.
+ */
+#ifndef METE_LOOP_LOOP_H
+#define METE_LOOP_LOOP_H
+
+#include "engine/engine.h"
+#include "run/checkpoint.h"
+
+typedef struct mete__loop mete__loop;
+
+/* What the loop tells whoever runs it. All may be NULL. `metrics` gets one finished JSON object an
+ * iteration (names in a fixed order); `sample` one of prompt, response and each node's score. */
+typedef struct mete__loop_sinks {
+    void *user;
+    int (*metrics)(void *user, const char *json, size_t length, mete_error *err);
+    int (*sample)(void *user, const char *json, size_t length, mete_error *err);
+    void (*event)(void *user, const char *kind, const char *text);
+    /* progress: stage name, iteration of total, and a few headline numbers to print */
+    void (*progress)(void *user, const char *stage, uint64_t iteration, uint64_t total,
+                     const char *headline);
+} mete__loop_sinks;
+
+/* Reads run, env.group, env.lanes, objective, optimiser, snapshots, stages, evaluate of the config,
+ * describes the policy, and stands before the first iteration. NULL when errors were added. */
+mete__loop *mete__loop_new(mete__engine *engine, mete__config *config,
+                           const mete__loop_sinks *sinks, mete__errors *errors);
+void mete__loop_free(mete__loop *loop);
+/* Total iterations of all stages, and those done. */
+uint64_t mete__loop_total(const mete__loop *loop);
+uint64_t mete__loop_done(const mete__loop *loop);
+/* One iteration. METE_OK; the error names stage and node. The loop's state is then as before the
+ * iteration only in what is checkpointed: stop, or resume from the last checkpoint. */
+int mete__loop_step(mete__loop *loop, mete_error *err);
+/* All state: parameters, optimiser moments, snapshots, every node's tensors and bytes, lanes,
+ * counters, episode states. */
+int mete__loop_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err);
+int mete__loop_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err);
+/* After the last iteration: a summary for people (before and after, samples, per-node rewards) and
+ * the same as one JSON object. Caller frees with free(). */
+char *mete__loop_summary(const mete__loop *loop);
+char *mete__loop_summary_json(const mete__loop *loop);
+
+#endif

@@ -1,0 +1,168 @@
+/* kernel.c - loops that carry the arithmetic: tanh, exp, softmax, products.
+ *
+ * No contraction and no reassociation, so each build of a loop for a vector width gives the same
+ * bits. Products go to OpenBLAS on one thread.
+ */
+#include "nn/nn.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Several builds of one loop, chosen by the machine; not under sanitizers, whose run-time is not up
+ * yet when the choice is made, and not with compilers that lack it. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#define WIDE __attribute__((target_clones("default", "avx2", "avx512f")))
+#else
+#define WIDE
+#endif
+
+void
+mete__nn_init(void)
+{
+    openblas_set_num_threads(1);
+}
+
+void
+mete__nn_fingerprint(char *out, size_t size)
+{
+    snprintf(out, size, "%s; threads %d", openblas_get_config(), openblas_get_num_threads());
+}
+
+/* exp by 2^n times a polynomial on [-ln2/2, ln2/2]; below -87.3 the result is 0. */
+static inline float
+exp_one(float x)
+{
+    float clipped = x > 88.0f ? 88.0f : (x < -87.3f ? -87.3f : x);
+    float n = clipped * 1.44269504f;
+    n = (n + 12582912.0f) - 12582912.0f; /* to the nearest integer */
+    float r = clipped - n * 0.693145752f;
+    r = r - n * 1.42860677e-6f;
+    float p = 1.98412698e-4f;
+    p = p * r + 1.38888889e-3f;
+    p = p * r + 8.33333333e-3f;
+    p = p * r + 4.16666667e-2f;
+    p = p * r + 1.66666667e-1f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    union {
+        int32_t bits;
+        float value;
+    } power = {.bits = ((int32_t)n + 127) * 8388608};
+    float result = p * power.value;
+    return x < -87.3f ? 0.0f : result;
+}
+
+WIDE void
+mete__exp(const float *x, float *out, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = exp_one(x[i]);
+}
+
+/* tanh x = 1 - 2 / (e^2x + 1), by an odd polynomial near 0 where that would cancel. */
+WIDE void
+mete__tanh(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float v = x[i], a = fabsf(v), s = v * v;
+        float e = exp_one(2.0f * (a > 10.0f ? 10.0f : a));
+        float far = 1.0f - 2.0f / (e + 1.0f);
+        far = v < 0 ? -far : far;
+        float p = -5.70498873e-3f;
+        p = p * s + 2.06390888e-2f;
+        p = p * s - 5.37397156e-2f;
+        p = p * s + 1.33314422e-1f;
+        p = p * s - 3.33332819e-1f;
+        float near = v + v * s * p;
+        x[i] = a < 0.625f ? near : far;
+    }
+}
+
+WIDE static void
+relu(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = x[i] > 0 ? x[i] : 0;
+}
+
+static void
+gelu(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float u = 0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i]);
+        mete__tanh(&u, 1);
+        x[i] = 0.5f * x[i] * (1 + u);
+    }
+}
+
+void
+mete__activate(mete_activation act, float *x, size_t n)
+{
+    if (act == METE_TANH)
+        mete__tanh(x, n);
+    else if (act == METE_RELU)
+        relu(x, n);
+    else if (act == METE_GELU)
+        gelu(x, n);
+}
+
+void
+mete_dense_run(const float *x, size_t n, size_t in, const float *w, const float *b, size_t outs,
+               mete_activation act, float *out)
+{
+    float keep = b ? 1.0f : 0.0f;
+    for (size_t i = 0; b && i < n; i++)
+        memcpy(out + i * outs, b, outs * sizeof *out);
+    if (n == 1)
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)outs, (int)in, 1, w, (int)in, x, 1, keep, out,
+                    1);
+    else if (n)
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)outs, (int)in, 1, x,
+                    (int)in, w, (int)in, keep, out, (int)outs);
+    mete__activate(act, out, n * outs);
+}
+
+WIDE static float
+row_max(const float *x, size_t n)
+{
+    float most = x[0];
+    for (size_t i = 1; i < n; i++)
+        most = x[i] > most ? x[i] : most;
+    return most;
+}
+
+/* Sum of exp(x - most), in 16 partial sums: the order is fixed and the loop vectorises. */
+WIDE static double
+exp_sum(const float *x, size_t n, float most)
+{
+    float part[16] = {0};
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (size_t k = 0; k < 16; k++)
+            part[k] += exp_one(x[i + k] - most);
+    for (; i < n; i++)
+        part[i & 15] += exp_one(x[i] - most);
+    double sum = 0;
+    for (size_t k = 0; k < 16; k++)
+        sum += (double)part[k];
+    return sum;
+}
+
+void
+mete_log_softmax_run(float *x, size_t rows, size_t columns, const uint8_t *mask)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float *row = x + r * columns;
+        const uint8_t *allowed = mask ? mask + r * columns : NULL;
+        for (size_t i = 0; allowed && i < columns; i++)
+            if (!allowed[i])
+                row[i] = -1e30f;
+        float most = row_max(row, columns);
+        float by = most + (float)log(exp_sum(row, columns, most));
+        for (size_t i = 0; i < columns; i++)
+            row[i] = allowed && !allowed[i] ? -1e30f : row[i] - by;
+    }
+}
