@@ -3,14 +3,24 @@
  */
 #include "cli/templates.h"
 
-static const char makefile_score[] =
-    "PLUGIN = @NAME@\n"
-    "KIND = reward\n"
-    "include $(shell pkg-config --variable=mkfile mete)\n"
-    "\n"
-    "check: all\n"
-    "\tMETE_PLUGIN_PATH=plugins mete selftest plugins/reward/@NAME@.so\n"
-    "\tMETE_PLUGIN_PATH=plugins mete score test.cfg --in test.jsonl\n";
+#define MAKEFILE(kind, command)                                                                    \
+    "KIND = " kind "\n"                                                                            \
+    "NAMES = @NAME@\n"                                                                             \
+    "include $(shell pkg-config --variable=mkfile mete)\n"                                         \
+    "\n"                                                                                           \
+    "check: all\n"                                                                                 \
+    "\tmkdir -p plugins/$(KIND) && cp $(PLUGINS) plugins/$(KIND)/\n"                               \
+    "\tMETE_PLUGIN_PATH=plugins:$$METE_PLUGIN_PATH mete selftest plugins/$(KIND)/@NAME@.so\n"      \
+    "\tMETE_PLUGIN_PATH=plugins:$$METE_PLUGIN_PATH mete " command " test.cfg" TAIL
+
+#define TAIL " --in test.jsonl\n"
+static const char reward_makefile[] = MAKEFILE("reward", "score");
+static const char rubric_makefile[] = MAKEFILE("rubric", "score");
+#undef TAIL
+#define TAIL "\n"
+static const char policy_makefile[] = MAKEFILE("policy", "run");
+static const char environment_makefile[] = MAKEFILE("environment", "run");
+#undef TAIL
 
 static const char readme_score[] =
     "# @NAME@\n\n"
@@ -47,7 +57,7 @@ static const char reward_source[] =
     "}\n"
     "\n"
     "METE_REWARD_PLUGIN(@NAME@, \"0.1\", \"bell-shaped reward on response length\",\n"
-    "    .options = options, .state_size = sizeof(struct @NAME@), .score = score)\n";
+    "    .options = options, .state_size = sizeof(struct @NAME@), .score = score);\n";
 
 static const char data_text[] =
     "{\"prompt\":\"Say hello.\",\"response\":\"Hello there, and a very good morning to you.\"}\n"
@@ -84,16 +94,7 @@ static const char rubric_source[] =
     "}\n"
     "\n"
     "METE_RUBRIC_PLUGIN(@NAME@, \"0.1\", \"one word that every response should hold\",\n"
-    "    .options = options, .state_size = sizeof(struct @NAME@), .generate = generate)\n";
-
-static const char rubric_makefile[] =
-    "PLUGIN = @NAME@\n"
-    "KIND = rubric\n"
-    "include $(shell pkg-config --variable=mkfile mete)\n"
-    "\n"
-    "check: all\n"
-    "\tMETE_PLUGIN_PATH=plugins mete selftest plugins/rubric/@NAME@.so\n"
-    "\tMETE_PLUGIN_PATH=plugins mete score test.cfg --in test.jsonl\n";
+    "    .options = options, .state_size = sizeof(struct @NAME@), .generate = generate);\n";
 
 static const char policy_source[] =
     "/* @NAME@ - a table of one preference per action, trained by gradient: the smallest policy "
@@ -206,16 +207,7 @@ static const char policy_source[] =
     "METE_POLICY_PLUGIN(@NAME@, \"0.1\", \"one preference per action, whatever is seen\",\n"
     "    .element = METE_F32, .state_size = sizeof(struct @NAME@), .describe = describe, .act = "
     "act,\n"
-    "    .forward = forward, .backward = backward)\n";
-
-static const char policy_makefile[] =
-    "PLUGIN = @NAME@\n"
-    "KIND = policy\n"
-    "include $(shell pkg-config --variable=mkfile mete)\n"
-    "\n"
-    "check: all\n"
-    "\tMETE_PLUGIN_PATH=plugins mete selftest plugins/policy/@NAME@.so\n"
-    "\tMETE_PLUGIN_PATH=plugins mete run test.cfg\n";
+    "    .forward = forward, .backward = backward);\n";
 
 static const char environment_source[] =
     "/* @NAME@ - a corridor: start in the middle, step left (0) or right (1); the right end pays "
@@ -308,16 +300,7 @@ static const char environment_source[] =
     "METE_ENVIRONMENT_PLUGIN(@NAME@, \"0.1\", \"a corridor that pays at its right end\",\n"
     "    .options = options, .state_size = sizeof(struct @NAME@), .lane_size = sizeof(int32_t),\n"
     "    .open = open_, .spaces = spaces, .reset = reset, .step = step, .copy = copy,\n"
-    "    .restore = restore)\n";
-
-static const char environment_makefile[] =
-    "PLUGIN = @NAME@\n"
-    "KIND = environment\n"
-    "include $(shell pkg-config --variable=mkfile mete)\n"
-    "\n"
-    "check: all\n"
-    "\tMETE_PLUGIN_PATH=plugins mete selftest plugins/environment/@NAME@.so\n"
-    "\tMETE_PLUGIN_PATH=plugins mete run test.cfg\n";
+    "    .restore = restore);\n";
 
 static const char readme_run[] =
     "# @NAME@\n\n"
@@ -328,7 +311,7 @@ static const char readme_run[] =
 const struct mete__template mete__template[] = {
     {.kind = "reward",
      .source = reward_source,
-     .makefile = makefile_score,
+     .makefile = reward_makefile,
      .config = "reward = { use = \"@NAME@\"; target = 40; width = 20; };\n",
      .readme = readme_score,
      .data = data_text},
