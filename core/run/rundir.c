@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@ struct mete__rundir {
     int lock;
     int fd[FILES];
     uint64_t size[FILES];
+    pthread_mutex_t mutex; /* journal lines may come from worker threads */
     mete_buffer line;
 };
 
@@ -107,6 +109,7 @@ make(const char *folder, mete_error *err)
     memcpy(rundir->folder, folder, strlen(folder) + 1);
     for (size_t n = strlen(folder); n > 1 && rundir->folder[n - 1] == '/'; n--)
         rundir->folder[n - 1] = '\0';
+    pthread_mutex_init(&rundir->mutex, NULL);
     rundir->lock = -1;
     for (int i = 0; i < FILES; i++)
         rundir->fd[i] = -1;
@@ -248,6 +251,7 @@ mete__rundir_close(mete__rundir *rundir)
     if (rundir->lock >= 0)
         close(rundir->lock);
     mete_buffer_free(&rundir->line);
+    pthread_mutex_destroy(&rundir->mutex);
     free(rundir);
 }
 
@@ -259,11 +263,9 @@ mete__rundir_folder(const mete__rundir *rundir)
 
 /* One line in one write; a short one is taken back. */
 static int
-append(mete__rundir *rundir, int which, const char *data, size_t length, mete_error *err)
+append_line(mete__rundir *rundir, int which, const char *data, size_t length, mete_error *err)
 {
     mete_buffer *line = &rundir->line;
-    if (memchr(data, '\n', length))
-        return mete_error_set(err, METE_EINVAL, "a line of %s holds a newline", file_name[which]);
     mete_buffer_clear(line);
     mete_buffer_append(line, data, length);
     mete_buffer_byte(line, '\n');
@@ -279,6 +281,17 @@ append(mete__rundir *rundir, int which, const char *data, size_t length, mete_er
     }
     rundir->size[which] += line->length;
     return METE_OK;
+}
+
+static int
+append(mete__rundir *rundir, int which, const char *data, size_t length, mete_error *err)
+{
+    if (memchr(data, '\n', length))
+        return mete_error_set(err, METE_EINVAL, "a line of %s holds a newline", file_name[which]);
+    pthread_mutex_lock(&rundir->mutex);
+    int rc = append_line(rundir, which, data, length, err);
+    pthread_mutex_unlock(&rundir->mutex);
+    return rc;
 }
 
 int
