@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *const loop_words[] = {"group", "lanes", "steps", "observe"};
 static const char *const builtin_models[] = {"policy", "reference", "old", "ema"};
 
 /* ---- making and freeing one node ----------------------------------------------------------------- */
@@ -369,6 +370,9 @@ build_node(mete__engine *engine, mete_kind kind, mete__value *group, const char 
     if (!node->self)
         return NULL;
     read_reserved(engine, node, group);
+    if (kind == METE_KIND_ENVIRONMENT) /* the loop's words beside the environment's own */
+        for (size_t i = 0; i < sizeof loop_words / sizeof *loop_words; i++)
+            mete__value_get(group, loop_words[i]);
     mete__value *of = mete__value_get(group, "of");
     if (kind == METE_KIND_REWARD && of)
         build_children(engine, node, of);
