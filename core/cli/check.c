@@ -1,6 +1,7 @@
 /* check.c - mete check CONFIG: builds all a config names and says what is wrong, or shows the tree
  * with weights and the columns each node reads.
  */
+#include "cli/selftest.h"
 #include "cli/train.h"
 
 #include <mete/text.h>
@@ -10,7 +11,9 @@
 static const char usage[] =
     "usage: mete check CONFIG [--set PATH=VALUE]... [--seed N] [--threads N] [--json]\n\n"
     "Builds everything CONFIG names without running it and prints every error with its file and\n"
-    "line; or the tree of nodes, with weights, the columns each reads, and \"ok\".\n\n"
+    "line; or the tree of nodes, with weights, the columns each reads, and \"ok\". A reward\n"
+    "tree without an environment is tried on difficult responses: its scores must be finite, and\n"
+    "the same twice and in pieces.\n\n"
     "  --json  the nodes as one JSON object\n";
 
 static const char *const level_word[] = {"batch", "group", "scene", "episode",
@@ -123,6 +126,38 @@ print(mete__engine *engine, bool json)
     return code;
 }
 
+/* A tree that stands alone, for scoring, is tried on difficult rows: its scores are finite, and the
+ * same twice and in pieces. A tree under an environment is tried by running it. */
+static int
+lint(mete__engine *engine)
+{
+    struct hard hard;
+    struct scored whole, again;
+    char why[1100] = "";
+    size_t count;
+    uint32_t flags = 0;
+    mete_node *const *node = mete__engine_nodes(engine, &count);
+    for (size_t i = 0; i < count; i++)
+        flags |= node[i]->plugin ? node[i]->plugin->as.head.flags : 0;
+    if (!mete__engine_reward(engine) || mete__engine_environment(engine) || !hard_make(&hard))
+        return METE__EXIT_DONE;
+    bool good = hard_score(engine, &hard, 0, HARD_ROWS, &whole, why, sizeof why) &&
+                hard_finite(&whole, &hard, why, sizeof why);
+    if (!good)
+        mete__say("tried on difficult responses: %s", why);
+    if (good && (!hard_score(engine, &hard, 0, HARD_ROWS, &again, why, sizeof why) ||
+                 !hard_same(&whole, &again, &hard, why, sizeof why))) {
+        good = false;
+        mete__say("scored twice, scores differ: %s", why);
+    }
+    if (good && !(flags & METE_WHOLE_BATCH) && !hard_cut(engine, &whole, &hard, why, sizeof why)) {
+        good = false;
+        mete__say("scored in pieces, scores differ: %s", why);
+    }
+    hard_free(&hard);
+    return good ? METE__EXIT_DONE : METE__EXIT_INPUT;
+}
+
 /* The loop reads its own words too, so that a typing error there is found here. */
 static int
 check(mete__config *config, const mete__args *args)
@@ -139,8 +174,10 @@ check(mete__config *config, const mete__args *args)
         loop = mete__loop_new(engine, config, &sinks, &errors);
     }
     int code = METE__EXIT_INPUT;
-    if (engine && !errors.count)
+    if (engine && !errors.count && lint(engine) == METE__EXIT_DONE)
         code = print(engine, args->json);
+    else if (engine && !errors.count)
+        code = METE__EXIT_INPUT;
     else if (!errors.count)
         mete__say("out of memory");
     mete__report(&errors);

@@ -3,6 +3,7 @@
  */
 #include "cli/selftest.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,7 +102,7 @@ fill(mete__builder *builder, const struct filled *column, size_t row)
     return true;
 }
 
-bool
+static bool
 hard_batch(const struct hard *hard, mete__engine *engine, mete__builder *builder, size_t from,
            size_t to)
 {
@@ -123,6 +124,72 @@ hard_batch(const struct hard *hard, mete__engine *engine, mete__builder *builder
         for (size_t c = 0; c < columns; c++)
             if (!fill(builder, &column[c], i))
                 return false;
+    }
+    return true;
+}
+
+bool
+hard_score(mete__engine *engine, const struct hard *hard, size_t from, size_t to,
+           struct scored *out, char *why, size_t room)
+{
+    mete_error err = {0};
+    mete_node *root = mete__engine_reward(engine);
+    mete__builder *builder = mete__builder_new();
+    bool good = builder && hard_batch(hard, engine, builder, from, to);
+    const mete_batch *batch = good ? mete__builder_batch(builder, &err) : NULL;
+    good = batch && mete__score(engine, root, batch, &err) == METE_OK;
+    const mete_scores *scores = good ? mete__node_scores(root) : NULL;
+    for (size_t i = from; scores && i < to; i++) {
+        bool valid = scores->status[i - from] == METE_VALID;
+        out->value[i] = valid ? scores->episode[i - from] : 0;
+        out->status[i] = scores->status[i - from];
+    }
+    if (!scores)
+        snprintf(why, room, "%s", err.message[0] ? err.message : "out of memory");
+    mete__engine_reset(engine);
+    if (builder)
+        mete__builder_free(builder);
+    return scores != NULL;
+}
+
+bool
+hard_same(const struct scored *a, const struct scored *b, const struct hard *hard, char *why,
+          size_t room)
+{
+    for (size_t i = 0; i < HARD_ROWS; i++)
+        if (a->status[i] != b->status[i] ||
+            memcmp(&a->value[i], &b->value[i], sizeof a->value[i]) != 0) {
+            snprintf(why, room, "%s: %.17g (status %d), then %.17g (status %d)", hard->what[i],
+                     a->value[i], a->status[i], b->value[i], b->status[i]);
+            return false;
+        }
+    return true;
+}
+
+bool
+hard_finite(const struct scored *s, const struct hard *hard, char *why, size_t room)
+{
+    for (size_t i = 0; i < HARD_ROWS; i++)
+        if (!isfinite(s->value[i])) {
+            snprintf(why, room, "%s scores %g", hard->what[i], s->value[i]);
+            return false;
+        }
+    return true;
+}
+
+bool
+hard_cut(mete__engine *engine, const struct scored *whole, const struct hard *hard, char *why,
+         size_t room)
+{
+    for (size_t size = HARD_GROUP; size < HARD_ROWS; size += HARD_GROUP) {
+        struct scored cut;
+        for (size_t at = 0; at < HARD_ROWS; at += size) {
+            size_t end = at + size < HARD_ROWS ? at + size : HARD_ROWS;
+            if (!hard_score(engine, hard, at, end, &cut, why, room))
+                return false;
+        }
+        if (!hard_same(whole, &cut, hard, why, room))
+            return false;
     }
     return true;
 }

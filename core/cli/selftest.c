@@ -10,7 +10,6 @@
 
 #include "engine/options.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,79 +110,6 @@ check_opening(struct selftest *t)
 
 /* ---- scores -------------------------------------------------------------------------------------- */
 
-/* The rows of `text` [from, to) scored into value and status; false with `why`. */
-static bool
-score_rows(struct host *host, const struct hard *hard, size_t from, size_t to, double *value,
-           uint8_t *status, char *why, size_t room)
-{
-    mete_error err = {0};
-    mete__builder *builder = mete__builder_new();
-    bool good = builder && hard_batch(hard, host->engine, builder, from, to);
-    const mete_batch *batch = good ? mete__builder_batch(builder, &err) : NULL;
-    good = batch && mete__score(host->engine, mete__engine_reward(host->engine), batch, &err) == 0;
-    const mete_scores *scores = good ? mete__node_scores(mete__engine_reward(host->engine)) : NULL;
-    for (size_t i = from; scores && i < to; i++) {
-        value[i] = scores->status[i - from] == METE_VALID ? scores->episode[i - from] : 0;
-        status[i] = scores->status[i - from];
-    }
-    if (!scores)
-        snprintf(why, room, "%s", err.message[0] ? err.message : "out of memory");
-    mete__engine_reset(host->engine);
-    if (builder)
-        mete__builder_free(builder);
-    return scores != NULL;
-}
-
-struct scored {
-    double value[HARD_ROWS];
-    uint8_t status[HARD_ROWS];
-};
-
-static bool
-same(const struct scored *a, const struct scored *b, const struct hard *hard, char *why,
-     size_t room)
-{
-    for (size_t i = 0; i < HARD_ROWS; i++)
-        if (a->status[i] != b->status[i] ||
-            memcmp(&a->value[i], &b->value[i], sizeof a->value[i]) != 0) {
-            snprintf(why, room, "%s: %.17g (status %d), then %.17g (status %d)", hard->what[i],
-                     a->value[i], a->status[i], b->value[i], b->status[i]);
-            return false;
-        }
-    return true;
-}
-
-static void
-check_finite(struct selftest *t, const struct scored *s, const struct hard *hard)
-{
-    char why[200] = "";
-    bool good = true;
-    for (size_t i = 0; i < HARD_ROWS && good; i++)
-        if (!isfinite(s->value[i])) {
-            snprintf(why, sizeof why, "%s scores %g", hard->what[i], s->value[i]);
-            good = false;
-        }
-    tell(t, good, "scores are finite", why);
-}
-
-/* Cut between groups at every place: each row scores as it did in the whole. */
-static void
-check_cuts(struct selftest *t, struct host *host, const struct scored *whole,
-           const struct hard *hard)
-{
-    char why[1100] = "";
-    bool good = true;
-    for (size_t size = HARD_GROUP; size < HARD_ROWS && good; size += HARD_GROUP) {
-        struct scored cut;
-        for (size_t at = 0; at < HARD_ROWS && good; at += size) {
-            size_t end = at + size < HARD_ROWS ? at + size : HARD_ROWS;
-            good = score_rows(host, hard, at, end, cut.value, cut.status, why, sizeof why);
-        }
-        good = good && same(whole, &cut, hard, why, sizeof why);
-    }
-    tell(t, good, "scored in pieces as in the whole", why);
-}
-
 static void
 check_one_by_one(struct selftest *t, struct host *host, const struct scored *whole,
                  const struct hard *hard)
@@ -192,9 +118,9 @@ check_one_by_one(struct selftest *t, struct host *host, const struct scored *who
     struct scored each;
     bool good = true;
     for (size_t i = 0; i < HARD_ROWS && good; i++)
-        good = score_rows(host, hard, i, i + 1, each.value, each.status, why, sizeof why);
-    tell(t, good && same(whole, &each, hard, why, sizeof why), "scored row by row as in the whole",
-         why);
+        good = hard_score(host->engine, hard, i, i + 1, &each, why, sizeof why);
+    tell(t, good && hard_same(whole, &each, hard, why, sizeof why),
+         "scored row by row as in the whole", why);
 }
 
 /* Everything saved goes into a fresh instance, which then scores alike. */
@@ -215,11 +141,34 @@ check_saved(struct selftest *t, struct host *host, const struct scored *whole,
             snprintf(why, sizeof why, "%s", err.message);
         mete__checkpoint_free(c);
     }
-    good = good &&
-           score_rows(&other, hard, 0, HARD_ROWS, again.value, again.status, why, sizeof why) &&
-           same(whole, &again, hard, why, sizeof why);
+    good = good && hard_score(other.engine, hard, 0, HARD_ROWS, &again, why, sizeof why) &&
+           hard_same(whole, &again, hard, why, sizeof why);
     host_close(&other);
     tell(t, good, "saved and loaded, scores alike", why);
+}
+
+static void
+check_scores(struct selftest *t, struct host *host, const struct hard *hard)
+{
+    char why[1100] = "";
+    struct scored whole, twice;
+    uint32_t flags = t->plugin->as.head.flags;
+    bool good = hard_score(host->engine, hard, 0, 0, &whole, why, sizeof why);
+    tell(t, good, "an empty batch", why);
+    good = hard_score(host->engine, hard, 0, HARD_ROWS, &whole, why, sizeof why);
+    tell(t, good, "difficult responses (empty, 1 MiB, NUL, invalid UTF-8)", why);
+    if (!good)
+        return;
+    tell(t, hard_finite(&whole, hard, why, sizeof why), "scores are finite", why);
+    good = hard_score(host->engine, hard, 0, HARD_ROWS, &twice, why, sizeof why) &&
+           hard_same(&whole, &twice, hard, why, sizeof why);
+    tell(t, good, "scored twice alike", why);
+    if (!(flags & METE_WHOLE_BATCH))
+        tell(t, hard_cut(host->engine, &whole, hard, why, sizeof why),
+             "scored in pieces as in the whole", why);
+    if (!(flags & (METE_WHOLE_BATCH | METE_WHOLE_GROUP | METE_WHOLE_SCENE)))
+        check_one_by_one(t, host, &whole, hard);
+    check_saved(t, host, &whole, hard);
 }
 
 static void
@@ -228,27 +177,11 @@ check_reward(struct selftest *t)
     char why[1100] = "";
     struct host host;
     struct hard hard;
-    struct scored whole, twice;
-    uint32_t flags = t->plugin->as.head.flags;
     if (!host_open(t, &host, 2, why, sizeof why) || !hard_make(&hard)) {
         tell(t, false, "opened for scoring", why[0] ? why : "out of memory");
         return;
     }
-    bool good = score_rows(&host, &hard, 0, 0, whole.value, whole.status, why, sizeof why);
-    tell(t, good, "an empty batch", why);
-    good = score_rows(&host, &hard, 0, HARD_ROWS, whole.value, whole.status, why, sizeof why);
-    tell(t, good, "difficult responses (empty, 1 MiB, NUL, invalid UTF-8)", why);
-    if (good) {
-        check_finite(t, &whole, &hard);
-        good = score_rows(&host, &hard, 0, HARD_ROWS, twice.value, twice.status, why, sizeof why) &&
-               same(&whole, &twice, &hard, why, sizeof why);
-        tell(t, good, "scored twice alike", why);
-        if (!(flags & METE_WHOLE_BATCH))
-            check_cuts(t, &host, &whole, &hard);
-        if (!(flags & (METE_WHOLE_BATCH | METE_WHOLE_GROUP | METE_WHOLE_SCENE)))
-            check_one_by_one(t, &host, &whole, &hard);
-        check_saved(t, &host, &whole, &hard);
-    }
+    check_scores(t, &host, &hard);
     hard_free(&hard);
     host_close(&host);
 }
