@@ -250,3 +250,13 @@ mete__log_stderr(void *user, const char *path, int level, const char *text)
     if (level >= 2)
         mete__say("%s: %s", path, text);
 }
+
+bool
+mete__has_word(const char *names, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = names; (at = strstr(at, name)); at++)
+        if ((at == names || at[-1] == ' ') && (!at[length] || at[length] == ' '))
+            return true;
+    return false;
+}

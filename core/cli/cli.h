@@ -64,6 +64,9 @@ int mete__report(mete__errors *errors);
 /* mete_log lines on stderr: warnings always, the rest never. */
 void mete__log_stderr(void *user, const char *path, int level, const char *text);
 
+/* Is `name` one of the space separated `names`? */
+bool mete__has_word(const char *names, const char *name);
+
 /* The commands. argv[0] is the command's name. */
 int mete__command_run(int argc, char **argv);
 int mete__command_resume(int argc, char **argv);

@@ -85,16 +85,6 @@ kind_of(const char *word, size_t length)
     return (mete_kind)0;
 }
 
-static bool
-has(const char *names, const char *name)
-{
-    size_t length = strlen(name);
-    for (const char *at = names; (at = strstr(at, name)); at++)
-        if ((at == names || at[-1] == ' ') && (!at[length] || at[length] == ' '))
-            return true;
-    return false;
-}
-
 /* A bare name stands for every kind that has it. */
 static int
 by_name(const char *name, bool json)
@@ -103,7 +93,7 @@ by_name(const char *name, bool json)
     int found = 0, code = METE__EXIT_DONE;
     for (int kind = METE_KIND_REWARD; kind <= METE_KIND_ENVIRONMENT; kind++) {
         char *names = mete__plugin_names((mete_kind)kind);
-        if (names && has(names, name)) {
+        if (names && mete__has_word(names, name)) {
             int one = manual((mete_kind)kind, name, json);
             code = one ? one : code;
             found++;
@@ -138,7 +128,7 @@ one(const char *word, bool json)
     if (slash)
         return manual(kind, slash + 1, json);
     char *names = kind ? mete__plugin_names(kind) : NULL;
-    bool both = names && has(names, word);
+    bool both = names && mete__has_word(names, word);
     free(names);
     return kind && !both ? list(kind, json) : by_name(word, json);
 }

@@ -226,10 +226,13 @@ find(const char *word, mete_error *err)
             return mete__plugin_get((mete_kind)kind, word + n + 1, err);
     }
     for (int kind = METE_KIND_REWARD; kind <= METE_KIND_ENVIRONMENT; kind++) {
-        const mete__plugin *plugin = mete__plugin_get((mete_kind)kind, word, err);
-        if (plugin || kind == METE_KIND_ENVIRONMENT)
-            return plugin;
+        char *names = mete__plugin_names((mete_kind)kind);
+        bool found = names && mete__has_word(names, word);
+        free(names);
+        if (found)
+            return mete__plugin_get((mete_kind)kind, word, err);
     }
+    mete_error_set(err, METE_EINVAL, "there is no plugin \"%s\"; `mete plugins` lists them", word);
     return NULL;
 }
 
