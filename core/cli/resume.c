@@ -11,7 +11,9 @@
 static const char usage[] =
     "usage: mete resume DIR [--threads N] [--json] [--quiet] [--force]\n\n"
     "Goes on with the run in DIR from its newest whole checkpoint, with the config it was started\n"
-    "with. Metrics and parameters end as if it had never stopped.\n\n"
+    "with. Metrics and parameters end as if it had never stopped. A run that is finished is said "
+    "to\n"
+    "be so, and its summary is printed.\n\n"
     "  --threads N  worker threads; the results are the same for any number\n"
     "  --json       print the summary as one JSON object\n"
     "  --quiet      no progress\n"
@@ -21,7 +23,7 @@ static void
 told(void *user, const char *text)
 {
     mete__rundir_journal(user, "warning", text);
-    mete__say("%s; the checkpoint before it is taken", text);
+    mete__say("%s; an older one is looked for", text);
 }
 
 static bool
@@ -86,7 +88,7 @@ go_on(mete__training *training)
     if (mete__loop_done(training->loop) >= mete__loop_total(training->loop)) {
         mete__say("the run in %s is finished: all %" PRIu64 " iterations are done", folder,
                   mete__loop_total(training->loop));
-        return METE__EXIT_DONE;
+        return mete__training_summary(training);
     }
     char text[64];
     snprintf(text, sizeof text, "from iteration %" PRIu64, mete__loop_done(training->loop));

@@ -250,14 +250,12 @@ interrupted(mete__training *training)
     return METE__EXIT_INTERRUPTED;
 }
 
-static int
-finished(mete__training *training)
+int
+mete__training_summary(const mete__training *training)
 {
     bool json = training->args->json;
     char *text =
         json ? mete__loop_summary_json(training->loop) : mete__loop_summary(training->loop);
-    mete__progress_rest(training->progress);
-    mete__rundir_journal(training->rundir, "end", "finished");
     if (!text) {
         mete__say("out of memory for the summary; the run itself is whole");
         return METE__EXIT_FAILED;
@@ -267,9 +265,17 @@ finished(mete__training *training)
     if (!length || text[length - 1] != '\n')
         fputc('\n', stdout);
     free(text);
+    return METE__EXIT_DONE;
+}
+
+static int
+finished(mete__training *training)
+{
+    mete__progress_rest(training->progress);
+    mete__rundir_journal(training->rundir, "end", "finished");
     if (!training->args->quiet)
         mete__say("the run is in %s", mete__rundir_folder(training->rundir));
-    return METE__EXIT_DONE;
+    return mete__training_summary(training);
 }
 
 int

@@ -35,6 +35,8 @@ bool mete__training_open(mete__training *training);
 void mete__training_close(mete__training *training);
 /* From where the loop stands to its end; the exit code. The rundir is open. */
 int mete__training_go(mete__training *training);
+/* Prints the loop's summary; the exit code. */
+int mete__training_summary(const mete__training *training);
 /* Facts in each checkpoint that say whether a resumed run can end with the same bits. */
 int mete__training_facts(const mete__training *training, mete__checkpoint *checkpoint,
                          mete_error *err);

@@ -18,7 +18,7 @@ seed=${METE_SEED:-$$}
 n=0
 for i in $(seq "$kills"); do
     seed=$(( (seed * 1103515245 + 12345) % 2147483648 ))
-    ms=$(( 20 + seed / 65536 % (took / 3 + 60) ))
+    ms=$(( 20 + seed / 65536 % (2 * took / kills + 60) ))
     sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
     if kill -9 "$pid" 2> /dev/null; then n=$((n + 1)); fi
     rc=0; wait "$pid" 2> /dev/null || rc=$?
@@ -30,10 +30,12 @@ for i in $(seq "$kills"); do
     fi
 done
 wait "$pid"
-mete resume killed --quiet 2>> resumed.err
+mete resume killed --quiet > summary.killed 2>> resumed.err
+test -s summary.killed
 cmp whole/metrics.jsonl killed/metrics.jsonl
 cmp whole/samples.jsonl killed/samples.jsonl
 cmp whole/checkpoints/00000150/state.safetensors killed/checkpoints/00000150/state.safetensors
 [ "$(wc -l < whole/metrics.jsonl)" -ge 150 ]
-ls -A killed/checkpoints | grep -c . | grep -qx 2
+# A kill right after the last save may leave one checkpoint more than are kept.
+[ "$(ls -A killed/checkpoints | grep -c .)" -le 3 ]
 echo "$n kills (first seed ${METE_SEED:-$$})"
