@@ -131,30 +131,31 @@ print(mete__engine *engine, bool json)
 static int
 lint(mete__engine *engine)
 {
-    struct hard hard;
-    struct scored whole, again;
+    struct mete__hard hard;
+    struct mete__scored whole, again;
     char why[1100] = "";
     size_t count;
     uint32_t flags = 0;
     mete_node *const *node = mete__engine_nodes(engine, &count);
     for (size_t i = 0; i < count; i++)
         flags |= node[i]->plugin ? node[i]->plugin->as.head.flags : 0;
-    if (!mete__engine_reward(engine) || mete__engine_environment(engine) || !hard_make(&hard))
+    if (!mete__engine_reward(engine) || mete__engine_environment(engine) || !mete__hard_make(&hard))
         return METE__EXIT_DONE;
-    bool good = hard_score(engine, &hard, 0, HARD_ROWS, &whole, why, sizeof why) &&
-                hard_finite(&whole, &hard, why, sizeof why);
+    bool good = mete__hard_score(engine, &hard, 0, METE__HARD_ROWS, &whole, why, sizeof why) &&
+                mete__hard_finite(&whole, &hard, why, sizeof why);
     if (!good)
         mete__say("tried on difficult responses: %s", why);
-    if (good && (!hard_score(engine, &hard, 0, HARD_ROWS, &again, why, sizeof why) ||
-                 !hard_same(&whole, &again, &hard, why, sizeof why))) {
+    if (good && (!mete__hard_score(engine, &hard, 0, METE__HARD_ROWS, &again, why, sizeof why) ||
+                 !mete__hard_same(&whole, &again, &hard, why, sizeof why))) {
         good = false;
         mete__say("scored twice, scores differ: %s", why);
     }
-    if (good && !(flags & METE_WHOLE_BATCH) && !hard_cut(engine, &whole, &hard, why, sizeof why)) {
+    if (good && !(flags & METE_WHOLE_BATCH) &&
+        !mete__hard_cut(engine, &whole, &hard, why, sizeof why)) {
         good = false;
         mete__say("scored in pieces, scores differ: %s", why);
     }
-    hard_free(&hard);
+    mete__hard_free(&hard);
     return good ? METE__EXIT_DONE : METE__EXIT_INPUT;
 }
 

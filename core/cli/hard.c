@@ -10,10 +10,10 @@
 #define BIG ((size_t)1 << 20)
 
 bool
-hard_make(struct hard *hard)
+mete__hard_make(struct mete__hard *hard)
 {
     static const char nul[] = "before\0after \0 42";
-    static const char *const plain[HARD_ROWS] = {
+    static const char *const plain[METE__HARD_ROWS] = {
         "",
         "The answer is 42.",
         "a",
@@ -27,7 +27,7 @@ hard_make(struct hard *hard)
         "\xd0\x9f\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82, \xe4\xb8\x96\xe7\x95\x8c \xf0\x9f\x8c"
         "\x8d e\xcc\x81",
         "{\"json\":[1,2,{\"a\":null}],\"text\":\"#### 7\"}"};
-    static const char *const what[HARD_ROWS] = {
+    static const char *const what[METE__HARD_ROWS] = {
         "an empty response", "a sentence",     "one letter",      "1 MiB",
         "a NUL inside",      "invalid UTF-8",  "white space",     "extreme numbers",
         "unclosed brackets", "repeated words", "several scripts", "JSON"};
@@ -36,7 +36,7 @@ hard_make(struct hard *hard)
         return false;
     for (size_t i = 0; i < BIG; i++)
         hard->big[i] = "the quick 12 brown, fox. "[i % 25];
-    for (size_t i = 0; i < HARD_ROWS; i++) {
+    for (size_t i = 0; i < METE__HARD_ROWS; i++) {
         hard->what[i] = what[i];
         if (plain[i])
             hard->response[i] = mete_text_from(plain[i]);
@@ -47,7 +47,7 @@ hard_make(struct hard *hard)
 }
 
 void
-hard_free(struct hard *hard)
+mete__hard_free(struct mete__hard *hard)
 {
     free(hard->big);
 }
@@ -87,7 +87,7 @@ fill(mete__builder *builder, const struct filled *column, size_t row)
 {
     const mete_field *field = column->field;
     static const char *const text[] = {"42", "The answer is 42.", "a cat, a dog"};
-    mete_text value = mete_text_from(text[row / HARD_GROUP % 3]);
+    mete_text value = mete_text_from(text[row / METE__HARD_GROUP % 3]);
     if (field->element == METE_JSON)
         value = mete_text_from("\"42\"");
     if (field->level == METE_LIST) {
@@ -98,12 +98,12 @@ fill(mete__builder *builder, const struct filled *column, size_t row)
     if (field->element == METE_TEXT || field->element == METE_JSON)
         mete__builder_text(builder, column->handle, value, (mete_type)field->element);
     else
-        mete__builder_number(builder, column->handle, (double)(row / HARD_GROUP + 1));
+        mete__builder_number(builder, column->handle, (double)(row / METE__HARD_GROUP + 1));
     return true;
 }
 
 static bool
-hard_batch(const struct hard *hard, mete__engine *engine, mete__builder *builder, size_t from,
+make_batch(const struct mete__hard *hard, mete__engine *engine, mete__builder *builder, size_t from,
            size_t to)
 {
     struct filled column[64];
@@ -112,11 +112,11 @@ hard_batch(const struct hard *hard, mete__engine *engine, mete__builder *builder
     size_t columns = declare(engine, builder, column, 64);
     for (size_t i = from; i < to; i++) {
         mete__row row = {.id = i + 1,
-                         .prompt_id = i / HARD_GROUP + 1,
-                         .task_id = i / HARD_GROUP + 1,
+                         .prompt_id = i / METE__HARD_GROUP + 1,
+                         .task_id = i / METE__HARD_GROUP + 1,
                          .starts = true,
                          .terminated = true,
-                         .joins = i > from && i % HARD_GROUP != 0,
+                         .joins = i > from && i % METE__HARD_GROUP != 0,
                          .prompt = mete_text_from("What is six times seven?"),
                          .response = hard->response[i]};
         if (mete__builder_row(builder, &row))
@@ -129,13 +129,13 @@ hard_batch(const struct hard *hard, mete__engine *engine, mete__builder *builder
 }
 
 bool
-hard_score(mete__engine *engine, const struct hard *hard, size_t from, size_t to,
-           struct scored *out, char *why, size_t room)
+mete__hard_score(mete__engine *engine, const struct mete__hard *hard, size_t from, size_t to,
+                 struct mete__scored *out, char *why, size_t room)
 {
     mete_error err = {0};
     mete_node *root = mete__engine_reward(engine);
     mete__builder *builder = mete__builder_new();
-    bool good = builder && hard_batch(hard, engine, builder, from, to);
+    bool good = builder && make_batch(hard, engine, builder, from, to);
     const mete_batch *batch = good ? mete__builder_batch(builder, &err) : NULL;
     good = batch && mete__score(engine, root, batch, &err) == METE_OK;
     const mete_scores *scores = good ? mete__node_scores(root) : NULL;
@@ -153,10 +153,10 @@ hard_score(mete__engine *engine, const struct hard *hard, size_t from, size_t to
 }
 
 bool
-hard_same(const struct scored *a, const struct scored *b, const struct hard *hard, char *why,
-          size_t room)
+mete__hard_same(const struct mete__scored *a, const struct mete__scored *b,
+                const struct mete__hard *hard, char *why, size_t room)
 {
-    for (size_t i = 0; i < HARD_ROWS; i++)
+    for (size_t i = 0; i < METE__HARD_ROWS; i++)
         if (a->status[i] != b->status[i] ||
             memcmp(&a->value[i], &b->value[i], sizeof a->value[i]) != 0) {
             snprintf(why, room, "%s: %.17g (status %d), then %.17g (status %d)", hard->what[i],
@@ -167,9 +167,10 @@ hard_same(const struct scored *a, const struct scored *b, const struct hard *har
 }
 
 bool
-hard_finite(const struct scored *s, const struct hard *hard, char *why, size_t room)
+mete__hard_finite(const struct mete__scored *s, const struct mete__hard *hard, char *why,
+                  size_t room)
 {
-    for (size_t i = 0; i < HARD_ROWS; i++)
+    for (size_t i = 0; i < METE__HARD_ROWS; i++)
         if (!isfinite(s->value[i])) {
             snprintf(why, room, "%s scores %g", hard->what[i], s->value[i]);
             return false;
@@ -178,17 +179,17 @@ hard_finite(const struct scored *s, const struct hard *hard, char *why, size_t r
 }
 
 bool
-hard_cut(mete__engine *engine, const struct scored *whole, const struct hard *hard, char *why,
-         size_t room)
+mete__hard_cut(mete__engine *engine, const struct mete__scored *whole,
+               const struct mete__hard *hard, char *why, size_t room)
 {
-    for (size_t size = HARD_GROUP; size < HARD_ROWS; size += HARD_GROUP) {
-        struct scored cut;
-        for (size_t at = 0; at < HARD_ROWS; at += size) {
-            size_t end = at + size < HARD_ROWS ? at + size : HARD_ROWS;
-            if (!hard_score(engine, hard, at, end, &cut, why, room))
+    for (size_t size = METE__HARD_GROUP; size < METE__HARD_ROWS; size += METE__HARD_GROUP) {
+        struct mete__scored cut;
+        for (size_t at = 0; at < METE__HARD_ROWS; at += size) {
+            size_t end = at + size < METE__HARD_ROWS ? at + size : METE__HARD_ROWS;
+            if (!mete__hard_score(engine, hard, at, end, &cut, why, room))
                 return false;
         }
-        if (!hard_same(whole, &cut, hard, why, room))
+        if (!mete__hard_same(whole, &cut, hard, why, room))
             return false;
     }
     return true;

@@ -39,6 +39,21 @@ tell(struct selftest *t, bool good, const char *what, const char *why)
 
 /* ---- an engine around the plugin ----------------------------------------------------------------- */
 
+struct host {
+    mete__config *config;
+    mete__engine *engine;
+};
+
+static void
+host_close(struct host *host)
+{
+    if (host->engine)
+        mete__engine_close(host->engine);
+    if (host->config)
+        mete__config_free(host->config);
+    *host = (struct host){0};
+}
+
 /* The smallest config that holds the plugin. */
 static void
 config_text(const struct selftest *t, char *out, size_t room)
@@ -85,16 +100,6 @@ host_open(const struct selftest *t, struct host *host, unsigned threads, char *w
     return good;
 }
 
-void
-host_close(struct host *host)
-{
-    if (host->engine)
-        mete__engine_close(host->engine);
-    if (host->config)
-        mete__config_free(host->config);
-    *host = (struct host){0};
-}
-
 static void
 check_opening(struct selftest *t)
 {
@@ -111,26 +116,26 @@ check_opening(struct selftest *t)
 /* ---- scores -------------------------------------------------------------------------------------- */
 
 static void
-check_one_by_one(struct selftest *t, struct host *host, const struct scored *whole,
-                 const struct hard *hard)
+check_one_by_one(struct selftest *t, struct host *host, const struct mete__scored *whole,
+                 const struct mete__hard *hard)
 {
     char why[1100] = "";
-    struct scored each;
+    struct mete__scored each;
     bool good = true;
-    for (size_t i = 0; i < HARD_ROWS && good; i++)
-        good = hard_score(host->engine, hard, i, i + 1, &each, why, sizeof why);
-    tell(t, good && hard_same(whole, &each, hard, why, sizeof why),
+    for (size_t i = 0; i < METE__HARD_ROWS && good; i++)
+        good = mete__hard_score(host->engine, hard, i, i + 1, &each, why, sizeof why);
+    tell(t, good && mete__hard_same(whole, &each, hard, why, sizeof why),
          "scored row by row as in the whole", why);
 }
 
 /* Everything saved goes into a fresh instance, which then scores alike. */
 static void
-check_saved(struct selftest *t, struct host *host, const struct scored *whole,
-            const struct hard *hard)
+check_saved(struct selftest *t, struct host *host, const struct mete__scored *whole,
+            const struct mete__hard *hard)
 {
     char why[1100] = "";
     struct host other;
-    struct scored again;
+    struct mete__scored again;
     mete_error err = {0};
     bool good = host_open(t, &other, 1, why, sizeof why);
     if (good) {
@@ -141,30 +146,31 @@ check_saved(struct selftest *t, struct host *host, const struct scored *whole,
             snprintf(why, sizeof why, "%s", err.message);
         mete__checkpoint_free(c);
     }
-    good = good && hard_score(other.engine, hard, 0, HARD_ROWS, &again, why, sizeof why) &&
-           hard_same(whole, &again, hard, why, sizeof why);
+    good = good &&
+           mete__hard_score(other.engine, hard, 0, METE__HARD_ROWS, &again, why, sizeof why) &&
+           mete__hard_same(whole, &again, hard, why, sizeof why);
     host_close(&other);
     tell(t, good, "saved and loaded, scores alike", why);
 }
 
 static void
-check_scores(struct selftest *t, struct host *host, const struct hard *hard)
+check_scores(struct selftest *t, struct host *host, const struct mete__hard *hard)
 {
     char why[1100] = "";
-    struct scored whole, twice;
+    struct mete__scored whole, twice;
     uint32_t flags = t->plugin->as.head.flags;
-    bool good = hard_score(host->engine, hard, 0, 0, &whole, why, sizeof why);
+    bool good = mete__hard_score(host->engine, hard, 0, 0, &whole, why, sizeof why);
     tell(t, good, "an empty batch", why);
-    good = hard_score(host->engine, hard, 0, HARD_ROWS, &whole, why, sizeof why);
+    good = mete__hard_score(host->engine, hard, 0, METE__HARD_ROWS, &whole, why, sizeof why);
     tell(t, good, "difficult responses (empty, 1 MiB, NUL, invalid UTF-8)", why);
     if (!good)
         return;
-    tell(t, hard_finite(&whole, hard, why, sizeof why), "scores are finite", why);
-    good = hard_score(host->engine, hard, 0, HARD_ROWS, &twice, why, sizeof why) &&
-           hard_same(&whole, &twice, hard, why, sizeof why);
+    tell(t, mete__hard_finite(&whole, hard, why, sizeof why), "scores are finite", why);
+    good = mete__hard_score(host->engine, hard, 0, METE__HARD_ROWS, &twice, why, sizeof why) &&
+           mete__hard_same(&whole, &twice, hard, why, sizeof why);
     tell(t, good, "scored twice alike", why);
     if (!(flags & METE_WHOLE_BATCH))
-        tell(t, hard_cut(host->engine, &whole, hard, why, sizeof why),
+        tell(t, mete__hard_cut(host->engine, &whole, hard, why, sizeof why),
              "scored in pieces as in the whole", why);
     if (!(flags & (METE_WHOLE_BATCH | METE_WHOLE_GROUP | METE_WHOLE_SCENE)))
         check_one_by_one(t, host, &whole, hard);
@@ -176,13 +182,13 @@ check_reward(struct selftest *t)
 {
     char why[1100] = "";
     struct host host;
-    struct hard hard;
-    if (!host_open(t, &host, 2, why, sizeof why) || !hard_make(&hard)) {
+    struct mete__hard hard;
+    if (!host_open(t, &host, 2, why, sizeof why) || !mete__hard_make(&hard)) {
         tell(t, false, "opened for scoring", why[0] ? why : "out of memory");
         return;
     }
     check_scores(t, &host, &hard);
-    hard_free(&hard);
+    mete__hard_free(&hard);
     host_close(&host);
 }
 
