@@ -1,4 +1,4 @@
-/* selftest.h - the difficult batch that selftest scores,. */
+/* selftest.h - the difficult batch that selftest and check score. */
 #ifndef METE_CLI_SELFTEST_H
 #define METE_CLI_SELFTEST_H
 
