@@ -128,7 +128,7 @@ mete__training_open(mete__training *training)
     training->engine = mete__engine_open(training->config, &options, &errors);
     if (training->engine)
         training->loop = mete__loop_new(training->engine, training->config, &sinks, &errors);
-    if (training->loop && !errors.count)
+    if (training->loop && !errors.count && mete__training_resolve(training))
         training->text = mete__config_write(mete__config_root(training->config));
     if (training->text)
         return true;
@@ -149,6 +149,9 @@ mete__training_close(mete__training *training)
     mete__rundir_close(training->rundir);
     if (training->config)
         mete__config_free(training->config);
+    for (size_t i = 0; i < training->paths; i++)
+        free(training->path[i]);
+    free(training->path);
     free(training->text);
 }
 

@@ -20,7 +20,9 @@ typedef struct mete__run_options {
 typedef struct mete__training {
     const mete__args *args;
     mete__config *config;
-    char *text; /* the resolved config */
+    char *text;  /* the resolved config */
+    char **path; /* file names in it that were made absolute; owned */
+    size_t paths;
     mete__run_options options;
     mete__engine *engine;
     mete__loop *loop;
@@ -32,6 +34,8 @@ void mete__run_options_read(const mete__args *args, mete__config *config, mete__
                             mete__errors *errors);
 /* Reads the run's words, opens engine and loop. false after printing what was wrong. */
 bool mete__training_open(mete__training *training);
+/* Makes the config's file names absolute. false: out of memory. */
+bool mete__training_resolve(mete__training *training);
 void mete__training_close(mete__training *training);
 /* From where the loop stands to its end; the exit code. The rundir is open. */
 int mete__training_go(mete__training *training);
