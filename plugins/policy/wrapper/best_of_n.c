@@ -71,7 +71,7 @@ act(mete_ctx *cx, const void *self, const mete_params *params, const mete_lanes 
     if (!actions)
         return METE_ENOMEM;
     for (int64_t k = 0; k < p->n; k++) {
-        const mete_scores *scores;
+        const mete_scores *scores = NULL;
         int status = sample(cx, p, params, in, (uint64_t)k, actions, &scores);
         for (size_t i = 0; i < in->count && !status; i++) {
             int valid = scores->status[i] == METE_VALID;
