@@ -233,6 +233,10 @@ int mete__environment_reset(mete_node *environment, const mete_reset *reset,
 /* Zeroes reward, terminated, truncated and signals, then steps. */
 int mete__environment_step(mete_node *environment, const mete_actions *actions,
                            mete_transitions *out, mete_error *err);
+/* A lane's whole state, lane_size bytes, out and back in. */
+int mete__environment_copy(mete_node *environment, size_t lane, void *bytes, mete_error *err);
+int mete__environment_restore(mete_node *environment, size_t lane, const void *bytes,
+                              mete_observations *out, mete_error *err);
 /* The context batch of some lanes: prompt, ids and columns a policy may see. Lives until
  * mete__engine_reset. */
 const mete_batch *mete__lanes_context(mete_node *environment, const mete_observations *observations,

@@ -405,6 +405,8 @@ check_fields(mete__engine *engine)
             size_t length = 0;
             for (size_t i = 0; i < sizeof hot / sizeof *hot; i++)
                 found |= strcmp(field->name, hot[i]) == 0;
+            /* The environment's own reward is a column like its signals. */
+            found |= field->level == METE_STEP && strcmp(field->name, "reward") == 0;
             for (size_t i = 0; i < environment->declareds && names; i++) {
                 const mete__declared *declared = &environment->declared[i];
                 bool level = declared->level == field->level ||

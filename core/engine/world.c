@@ -385,6 +385,32 @@ mete__environment_step(mete_node *environment, const mete_actions *actions, mete
     return mete__ctx_blame(environment, status, err);
 }
 
+int
+mete__environment_copy(mete_node *environment, size_t lane, void *bytes, mete_error *err)
+{
+    mete_ctx cx = mete__ctx_make(environment, 0, err);
+    const mete_environment *plugin = &environment->plugin->as.environment;
+    if (!plugin->copy)
+        return mete_fail(&cx, METE_ENOTSUP, "environment '%s' cannot copy its lanes",
+                         environment->plugin->as.head.name);
+    return mete__ctx_blame(environment, plugin->copy(&cx, environment->self, lane, bytes), err);
+}
+
+int
+mete__environment_restore(mete_node *environment, size_t lane, const void *bytes,
+                          mete_observations *out, mete_error *err)
+{
+    mete_ctx cx = mete__ctx_make(environment, 0, err);
+    const mete_environment *plugin = &environment->plugin->as.environment;
+    if (!plugin->restore)
+        return mete_fail(&cx, METE_ENOTSUP, "environment '%s' cannot restore its lanes",
+                         environment->plugin->as.head.name);
+    int status = plugin->restore(&cx, environment->self, lane, bytes, out);
+    if (!status)
+        status = keep_texts(out, err);
+    return mete__ctx_blame(environment, status, err);
+}
+
 /* ---- what a policy sees of lanes ------------------------------------------------------------------ */
 
 static bool

@@ -1,0 +1,170 @@
+/* evaluate.c - held-out episodes: measured, never learnt from. */
+#include "loop/inner.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void
+mete__judged_free(mete__judged *judged)
+{
+    mete__metrics_free(&judged->metrics);
+    for (size_t i = 0; i < METE__SHOWN; i++) {
+        free(judged->shown[i].prompt);
+        free(judged->shown[i].response);
+    }
+    *judged = (mete__judged){0};
+}
+
+static void
+show(mete__judged *out, const mete_batch *batch, const mete_scores *scores, size_t group)
+{
+    for (size_t g = 0; batch->response && g < batch->groups && out->count < METE__SHOWN; g++) {
+        size_t i = batch->group[g];
+        (void)group;
+        mete__shown *shown = &out->shown[out->count++];
+        mete_text prompt = batch->prompt[i], response = batch->response[i];
+        shown->prompt = strndup(prompt.data ? prompt.data : "", prompt.length);
+        shown->response = strndup(response.data ? response.data : "", response.length);
+        shown->reward = scores ? scores->episode[i] : 0;
+    }
+}
+
+/* Sums over all held-out batches. */
+typedef struct sums {
+    double length, nll, returned;
+    uint64_t rows, tokens, ended;
+} sums;
+
+static int
+judge_batch(mete__loop *loop, const mete_batch *batch, mete__judged *out, sums *s, mete_error *err)
+{
+    int status = loop->reward ? mete__score(loop->engine, loop->reward, batch, err) : METE_OK;
+    const float *reference = mete__snapshot_vector(loop, "reference");
+    if (status)
+        return status;
+    if (loop->reward)
+        mete__metrics_nodes(&out->metrics, loop->engine, loop->reward, batch, "eval/");
+    const mete_scores *scores = loop->reward ? mete__node_scores(loop->reward) : NULL;
+    show(out, batch, scores, 1);
+    for (size_t i = 0; i < batch->episodes; i++) {
+        s->length += batch->step_begin[i + 1] - batch->step_begin[i];
+        s->rows++;
+    }
+    for (uint32_t c = 0; c < batch->columns; c++)
+        if (strcmp(batch->column[c].name, "reward") == 0)
+            for (size_t t = 0; t < batch->steps; t++)
+                s->returned += (double)((const float *)batch->column[c].data)[t];
+    if (!reference || !batch->response || !batch->steps)
+        return METE_OK;
+    float *logp = malloc(batch->steps * sizeof *logp);
+    if (!logp)
+        return mete_error_set(err, METE_ENOMEM, "out of memory");
+    status = mete__logp_under(loop, reference, batch, logp, err);
+    for (size_t t = 0; t < batch->steps && !status; t++)
+        s->nll -= (double)logp[t];
+    s->tokens += batch->steps;
+    free(logp);
+    return status;
+}
+
+int
+mete__evaluate(mete__loop *loop, mete__judged *out, mete_error *err)
+{
+    mete_params params = mete__loop_params(loop);
+    uint32_t mode = METE_ACT_EVALUATE | (loop->evaluate_greedy ? METE_ACT_GREEDY : 0);
+    double temperature = mete__schedule_at(&loop->stage[loop->stages - 1].temperature, 1e18);
+    sums s = {0};
+    mete__judged_free(out);
+    loop->held.collected = 0; /* the same episodes every time */
+    while (s.rows < loop->evaluate_episodes) {
+        mete__engine_reset(loop->engine);
+        const mete_batch *batch =
+            mete__rollout_batch(&loop->held, &params, mode, temperature, NULL, err);
+        if (!batch)
+            return err->code;
+        if (!batch->episodes)
+            break;
+        int status = judge_batch(loop, batch, out, &s, err);
+        if (status)
+            return status;
+    }
+    mete__engine_reset(loop->engine);
+    mete__metrics_add(&out->metrics, (double)s.rows, "eval/episodes");
+    if (s.rows)
+        mete__metrics_add(&out->metrics, s.length / (double)s.rows, "eval/length");
+    if (s.rows && !loop->held.now->prompt)
+        mete__metrics_add(&out->metrics, s.returned / (double)s.rows, "eval/return");
+    if (s.tokens)
+        mete__metrics_add(&out->metrics, exp(s.nll / (double)s.tokens), "eval/reference_perplexity");
+    return METE_OK;
+}
+
+/* ---- kept with a checkpoint, so that a resumed run can still say what changed ---------------------- */
+
+int
+mete__judged_save(const mete__judged *judged, const char *name, mete__checkpoint *to, mete_error *err)
+{
+    char key[128];
+    size_t length = 0, at = 0;
+    for (size_t i = 0; i < judged->metrics.count; i++)
+        length += strlen(judged->metrics.item[i].name) + 1;
+    for (size_t i = 0; i < judged->count; i++)
+        length += strlen(judged->shown[i].prompt) + strlen(judged->shown[i].response) + 2;
+    char *text = calloc(length + 1, 1);
+    double *value = calloc(judged->metrics.count + METE__SHOWN + 2, sizeof *value);
+    if (!text || !value) {
+        free(text);
+        free(value);
+        return mete_error_set(err, METE_ENOMEM, "out of memory");
+    }
+    size_t n = 0;
+    value[n++] = (double)judged->metrics.count;
+    value[n++] = (double)judged->count;
+    for (size_t i = 0; i < judged->metrics.count; i++) {
+        value[n++] = judged->metrics.item[i].sum / (double)judged->metrics.item[i].count;
+        at += (size_t)snprintf(text + at, length + 1 - at, "%s", judged->metrics.item[i].name) + 1;
+    }
+    for (size_t i = 0; i < judged->count; i++) {
+        value[n++] = judged->shown[i].reward;
+        at += (size_t)snprintf(text + at, length + 1 - at, "%s", judged->shown[i].prompt) + 1;
+        at += (size_t)snprintf(text + at, length + 1 - at, "%s", judged->shown[i].response) + 1;
+    }
+    snprintf(key, sizeof key, "judged/%s/value", name);
+    int status = mete__checkpoint_add(to, key, METE_F64, n, value, err);
+    snprintf(key, sizeof key, "judged/%s/text", name);
+    if (!status)
+        status = mete__checkpoint_add(to, key, METE_U8, length, text, err);
+    free(text);
+    free(value);
+    return status;
+}
+
+int
+mete__judged_load(mete__judged *judged, const char *name, const mete__checkpoint *from,
+                  mete_error *err)
+{
+    char key[128];
+    size_t values = SIZE_MAX, length = SIZE_MAX, n = 2;
+    snprintf(key, sizeof key, "judged/%s/value", name);
+    const double *value = mete__checkpoint_get(from, key, METE_F64, &values);
+    snprintf(key, sizeof key, "judged/%s/text", name);
+    const char *text = mete__checkpoint_get(from, key, METE_U8, &length);
+    mete__judged_free(judged);
+    if (!value || values < 2 || (values > 2 && (!text || !length || text[length - 1])))
+        return mete_error_set(err, METE_EDATA, "the checkpoint's evaluation '%s' is damaged", name);
+    const char *end = text + length;
+    for (size_t i = 0; i < (size_t)value[0] && text < end && n < values; i++) {
+        mete__metrics_add(&judged->metrics, value[n++], "%s", text);
+        text += strlen(text) + 1;
+    }
+    for (size_t i = 0; i < (size_t)value[1] && i < METE__SHOWN && text < end && n < values; i++) {
+        mete__shown *shown = &judged->shown[judged->count++];
+        shown->reward = value[n++];
+        shown->prompt = strdup(text);
+        text += strlen(text) + 1;
+        shown->response = strdup(text < end ? text : "");
+        text += text < end ? strlen(text) + 1 : 0;
+    }
+    return METE_OK;
+}

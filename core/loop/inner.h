@@ -1,0 +1,200 @@
+/* inner.h - what the loop's own files share. */
+#ifndef METE_LOOP_INNER_H
+#define METE_LOOP_INNER_H
+
+#include "loop/advantage.h"
+#include "loop/loop.h"
+#include "nn/optimiser.h"
+#include "nn/schedule.h"
+
+/* ---- metrics: names and numbers in the order they came -------------------------------------- */
+
+typedef struct mete__metrics {
+    struct {
+        char *name;
+        double sum;
+        uint64_t count;
+    } *item;
+    size_t count, room;
+} mete__metrics;
+
+void mete__metrics_add(mete__metrics *metrics, double value, const char *format, ...)
+    METE_PRINTF(3, 4);
+void mete__metrics_clear(mete__metrics *metrics);
+void mete__metrics_free(mete__metrics *metrics);
+/* The mean under a name, or NaN. */
+double mete__metrics_get(const mete__metrics *metrics, const char *name);
+/* Nodes' means, spreads and signals of the last scored batch, valid rows only, under `prefix`. */
+void mete__metrics_nodes(mete__metrics *metrics, mete__engine *engine, mete_node *root,
+                         const mete_batch *batch, const char *prefix);
+
+/* ---- rollout ------------------------------------------------------------------------------------ */
+
+/* Lanes of one environment instance, and the batch they fill. */
+typedef struct mete__rollout {
+    mete__engine *engine;
+    mete_node *environment, *policy;
+    size_t lanes, group, steps; /* steps 0: whole episodes */
+    bool evaluation;
+    uint64_t id_base;           /* episode ids of this rollout start here */
+    mete_observations *now;
+    mete_transitions *moved;
+    mete_actions *actions;
+    mete__builder *builder;
+    int *column;                /* [declareds] builder's handle */
+    int reward_column;
+    uint64_t collected;         /* batches so far */
+    bool running;               /* lanes stand in the middle of episodes */
+    uint32_t *age;              /* [lanes] steps since the episode's start */
+    uint32_t *lane;             /* [lanes] 0, 1, 2 ... */
+    struct mete__history *history;
+} mete__rollout;
+
+int mete__rollout_open(mete__rollout *rollout, mete__engine *engine, mete_node *environment,
+                       mete_node *policy, size_t lanes, size_t group, size_t steps,
+                       bool evaluation, mete_error *err);
+void mete__rollout_close(mete__rollout *rollout);
+/* The next batch, acted by the policy, or, when `responses` names a list column, with responses
+ * drawn from it and no acting. Valid until the next call. NULL + err. */
+const mete_batch *mete__rollout_batch(mete__rollout *rollout, const mete_params *params,
+                                      uint32_t mode, double temperature, const char *responses,
+                                      mete_error *err);
+int mete__rollout_save(const mete__rollout *rollout, mete__checkpoint *to, mete_error *err);
+int mete__rollout_load(mete__rollout *rollout, const mete__checkpoint *from, mete_error *err);
+
+/* ---- objective ---------------------------------------------------------------------------------- */
+
+enum mete__term {
+    METE__TERM_NLL = 1u << 0,
+    METE__TERM_RATIO = 1u << 1,
+    METE__TERM_VALUE = 1u << 2,
+    METE__TERM_KL = 1u << 3,
+    METE__TERM_ENTROPY = 1u << 4
+};
+
+typedef struct mete__objective {
+    const char *name;
+    unsigned terms;
+    mete__advantage_form form;
+    bool divide;              /* by the group's standard deviation */
+    bool normalise;           /* over the batch */
+    bool drop_zero_variance;
+    bool kl_in_reward;
+    bool sequence_mean;       /* mean of rows' means, not of steps */
+    int kl_estimator;         /* 1, 2, 3 */
+    double epsilon;
+    mete__schedule gamma, lambda, clip, clip_high, value_clip;
+    mete__schedule nll, ratio, value, kl, entropy;
+    double target_kl;         /* stop the epochs past it; 0: never */
+    uint64_t epochs, minibatch;
+} mete__objective;
+
+/* Reads objective = { use = ...; }; `value` may be NULL for the default. */
+void mete__objective_read(mete__config *config, mete__value *value, mete__objective *out,
+                          mete__errors *errors);
+
+/* Numbers of the objective at an iteration. */
+typedef struct mete__weights_now {
+    double clip, clip_high, value_clip, nll, ratio, value, kl, entropy;
+} mete__weights_now;
+
+/* One minibatch: arrays [count] in the query's order; heads values a step. */
+typedef struct mete__minibatch {
+    size_t count, heads;
+    const float *old_logp, *reference_logp, *advantage, *weight;
+    const float *old_value, *target; /* [count x heads] */
+} mete__minibatch;
+
+typedef struct mete__losses {
+    double total, nll, ratio, value, kl, entropy; /* weighted sums over the minibatch */
+    double clipped, entropy_mean, approx_kl;      /* means */
+} mete__losses;
+
+/* The loss of a minibatch and d loss / d outputs. Adjoint arrays are written, not added to. */
+void mete__objective_terms(const mete__objective *objective, const mete__weights_now *now,
+                           const mete__minibatch *minibatch, const mete_outputs *out,
+                           mete_outputs *adjoint, mete__losses *losses);
+
+/* ---- the loop ------------------------------------------------------------------------------------ */
+
+typedef struct mete__snapshot_spec {
+    char *name;
+    char *at;         /* "start" or a stage's name: taken when that stage begins; NULL: by decay */
+    double decay;     /* ema */
+    uint64_t every;   /* taken anew every so many iterations; 0: once */
+    bool taken;
+    float *vector;
+} mete__snapshot_spec;
+
+typedef struct mete__stage {
+    char *name;
+    bool evaluate;         /* do = "evaluate" */
+    uint64_t first, count; /* iterations [first, first + count) of the run */
+    mete__objective objective;
+    mete__optimiser optimiser; /* settings; moments are the loop's */
+    mete__schedule rate;
+    char *responses;       /* list column to learn from, or NULL: the policy acts */
+    mete__schedule temperature;
+} mete__stage;
+
+/* A sampled text kept to show what changed. */
+typedef struct mete__shown {
+    char *prompt, *response;
+    double reward;
+} mete__shown;
+
+#define METE__SHOWN 3
+
+typedef struct mete__judged {
+    mete__metrics metrics;
+    mete__shown shown[METE__SHOWN];
+    size_t count;
+} mete__judged;
+
+struct mete__loop {
+    mete__engine *engine;
+    mete__config *config;
+    mete__loop_sinks sinks;
+    mete_node *policy, *reward;
+    uint64_t seed;
+    double max_failed;
+    float *parameter, *grad;
+    size_t parameters;
+    uint64_t version;
+    mete__optimiser optimiser; /* of the running stage, with moments */
+    mete__stage *stage;
+    size_t stages;
+    uint64_t total, done;
+    mete__snapshot_spec *snapshot;
+    size_t snapshots;
+    mete__rollout train, held;
+    bool evaluates;
+    uint64_t evaluate_every, evaluate_episodes;
+    bool evaluate_greedy;
+    mete__judged before, after;
+    mete__metrics metrics;
+    mete_tape *tape;
+    /* per-batch arrays, grown once */
+    struct mete__work *work;
+    uint64_t samples_every;
+};
+
+mete_params mete__loop_params(const mete__loop *loop);
+/* One pass of the objective over a batch; metrics are added. */
+int mete__train_batch(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
+                      mete_error *err);
+void mete__work_free(struct mete__work *work);
+const float *mete__snapshot_vector(const mete__loop *loop, const char *name);
+/* log-probability of every step under a vector [steps], in memory of the engine's batch arena. */
+int mete__logp_under(mete__loop *loop, const float *vector, const mete_batch *batch, float *logp,
+                     mete_error *err);
+int mete__evaluate(mete__loop *loop, mete__judged *out, mete_error *err);
+void mete__judged_free(mete__judged *judged);
+int mete__judged_save(const mete__judged *judged, const char *name, mete__checkpoint *to,
+                      mete_error *err);
+int mete__judged_load(mete__judged *judged, const char *name, const mete__checkpoint *from,
+                      mete_error *err);
+void mete__stages_read(mete__loop *loop, mete__errors *errors);
+int mete__loop_samples(mete__loop *loop, const mete_batch *batch, mete_error *err);
+
+#endif

@@ -1,0 +1,87 @@
+/* keep.c - the loop's state into a checkpoint and back. */
+#include "loop/inner.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int
+mete__loop_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err)
+{
+    int64_t counter[3] = {(int64_t)loop->done, (int64_t)loop->version, (int64_t)loop->optimiser.t};
+    size_t n = loop->parameters;
+    int status = mete__checkpoint_add(to, "loop/counters", METE_I64, 3, counter, err);
+    if (!status)
+        status = mete__checkpoint_add(to, "policy/parameters", METE_F32, n, loop->parameter, err);
+    if (!status)
+        status = mete__checkpoint_add(to, "optimiser/m", METE_F32, n, loop->optimiser.m, err);
+    if (!status)
+        status = mete__checkpoint_add(to, "optimiser/v", METE_F32, n, loop->optimiser.v, err);
+    for (size_t i = 0; i < loop->snapshots && !status; i++) {
+        char name[300];
+        snprintf(name, sizeof name, "snapshot/%s", loop->snapshot[i].name);
+        if (loop->snapshot[i].taken)
+            status = mete__checkpoint_add(to, name, METE_F32, n, loop->snapshot[i].vector, err);
+    }
+    if (!status)
+        status = mete__rollout_save(&loop->train, to, err);
+    if (!status)
+        status = mete__judged_save(&loop->before, "before", to, err);
+    if (!status)
+        status = mete__judged_save(&loop->after, "after", to, err);
+    if (!status)
+        status = mete__engine_save(loop->engine, to, err);
+    return status;
+}
+
+static int
+take(const mete__checkpoint *from, const char *name, size_t count, float *out, mete_error *err)
+{
+    size_t found = count;
+    const float *data = mete__checkpoint_get(from, name, METE_F32, &found);
+    if (!data && count)
+        return mete_error_set(err, METE_EDATA,
+                              "the checkpoint's '%s' does not have the %zu numbers of this policy; was "
+                              "the config changed?",
+                              name, count);
+    if (count)
+        memcpy(out, data, count * sizeof *out);
+    return METE_OK;
+}
+
+int
+mete__loop_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
+{
+    size_t three = 3, n = loop->parameters;
+    const int64_t *counter = mete__checkpoint_get(from, "loop/counters", METE_I64, &three);
+    if (!counter || counter[0] < 0 || (uint64_t)counter[0] > loop->total)
+        return mete_error_set(err, METE_EDATA, "the checkpoint's counters do not fit this config");
+    loop->done = (uint64_t)counter[0];
+    loop->version = (uint64_t)counter[1];
+    loop->optimiser.t = (uint64_t)counter[2];
+    int status = take(from, "policy/parameters", n, loop->parameter, err);
+    if (!status)
+        status = take(from, "optimiser/m", n, loop->optimiser.m, err);
+    if (!status)
+        status = take(from, "optimiser/v", n, loop->optimiser.v, err);
+    for (size_t i = 0; i < loop->snapshots && !status; i++) {
+        mete__snapshot_spec *s = &loop->snapshot[i];
+        char name[300];
+        snprintf(name, sizeof name, "snapshot/%s", s->name);
+        size_t count = n;
+        s->taken = mete__checkpoint_get(from, name, METE_F32, &count) != NULL;
+        if (!s->taken)
+            continue;
+        if (!s->vector && !(s->vector = calloc(n + 1, sizeof(float))))
+            return mete_error_set(err, METE_ENOMEM, "out of memory");
+        status = take(from, name, n, s->vector, err);
+    }
+    if (!status)
+        status = mete__rollout_load(&loop->train, from, err);
+    if (!status)
+        status = mete__judged_load(&loop->before, "before", from, err);
+    if (!status)
+        status = mete__judged_load(&loop->after, "after", from, err);
+    if (!status)
+        status = mete__engine_load(loop->engine, from, err);
+    return status;
+}

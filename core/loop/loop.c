@@ -1,0 +1,499 @@
+/* loop.c - stands before an iteration, does it, stands before the next; see loop.h.
+ *
+ * Order within an iteration is fixed: schedules, snapshots, rollout, scores, objective, updates of
+ * what learns online, the policy's own rule, episode states, metrics. */
+#include "loop/inner.h"
+
+#include "nn/nn.h"
+
+#include <math.h>
+#include <mete/text.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- parameters and snapshots --------------------------------------------------------------------- */
+
+mete_params
+mete__loop_params(const mete__loop *loop)
+{
+    return (mete_params){.size = sizeof(mete_params),
+                         .element = METE_F32,
+                         .vector = loop->parameter,
+                         .count = loop->parameters,
+                         .version = loop->version};
+}
+
+const float *
+mete__snapshot_vector(const mete__loop *loop, const char *name)
+{
+    for (size_t i = 0; i < loop->snapshots; i++)
+        if (loop->snapshot[i].taken && strcmp(loop->snapshot[i].name, name) == 0)
+            return loop->snapshot[i].vector;
+    return NULL;
+}
+
+static void
+announce(mete__loop *loop)
+{
+    mete__engine_snapshot(loop->engine, "policy", loop->policy, loop->parameter, loop->version);
+    for (size_t i = 0; i < loop->snapshots; i++)
+        if (loop->snapshot[i].taken)
+            mete__engine_snapshot(loop->engine, loop->snapshot[i].name, loop->policy,
+                                  loop->snapshot[i].vector, loop->version);
+}
+
+/* Takes what is due before iteration loop->done, the first of stage `begins` or NULL. */
+static int
+take_snapshots(mete__loop *loop, const mete__stage *begins, mete_error *err)
+{
+    for (size_t i = 0; i < loop->snapshots; i++) {
+        mete__snapshot_spec *s = &loop->snapshot[i];
+        bool start = strcmp(s->at, "start") == 0;
+        bool due = (start && loop->done == 0) ||
+                   (!start && begins && strcmp(begins->name, s->at) == 0 && !s->taken) ||
+                   (s->taken && s->every && loop->done % s->every == 0);
+        if (!s->vector && !(s->vector = calloc(loop->parameters + 1, sizeof(float))))
+            return mete_error_set(err, METE_ENOMEM, "out of memory for the snapshot '%s'", s->name);
+        if (due) {
+            memcpy(s->vector, loop->parameter, loop->parameters * sizeof(float));
+            s->taken = true;
+        } else if (s->taken && s->decay > 0) {
+            float keep = (float)s->decay;
+            for (size_t k = 0; k < loop->parameters; k++)
+                s->vector[k] = keep * s->vector[k] + (1 - keep) * loop->parameter[k];
+        }
+    }
+    announce(loop);
+    return METE_OK;
+}
+
+/* ---- opening -------------------------------------------------------------------------------------- */
+
+/* Texts a vocabulary is learnt from: every task's references, one lane-wide batch after another
+ * merged into one. NULL without error when there are none. */
+static const mete_batch *
+vocabulary_texts(mete__loop *loop, mete__builder *builder, const char *responses, mete_error *err)
+{
+    mete_node *environment = loop->train.environment;
+    mete__rollout *r = &loop->train;
+    size_t column = 0, lanes = r->lanes;
+    uint64_t tasks = environment->spaces.tasks;
+    while (column < environment->declareds &&
+           strcmp(environment->declared[column].name, responses) != 0)
+        column++;
+    if (column == environment->declareds || environment->declared[column].level != METE_LIST || !tasks)
+        return NULL;
+    mete__shape shape = {.text = true};
+    mete__builder_shape(builder, &shape);
+    int *handle = calloc(environment->declareds + 1, sizeof *handle);
+    for (size_t i = 0; handle && i < environment->declareds; i++)
+        if (environment->declared[i].level == METE_EPISODE &&
+            environment->declared[i].visible == METE_SEE_POLICY)
+            handle[i] = 1 + mete__builder_column(builder, environment->declared[i].name, METE_EPISODE,
+                                                 environment->declared[i].element, METE_EPISODE,
+                                                 METE_SEE_POLICY);
+    int status = handle ? METE_OK : METE_ENOMEM;
+    for (uint64_t from = 0; from < tasks && !status; from += lanes) {
+        for (size_t i = 0; i < lanes; i++) {
+            r->moved->task[i] = from + i;
+            r->moved->episode[i] = i + 1;
+        }
+        mete_reset reset = {.size = sizeof reset, .count = lanes, .lane = r->lane,
+                            .episode = r->moved->episode, .task = r->moved->task};
+        status = mete__environment_reset(environment, &reset, r->now, err);
+        for (size_t i = 0; i < lanes && from + i < tasks && !status; i++) {
+            mete_texts list = mete__observations_list(r->now, column, i);
+            for (size_t k = 0; k < list.count && !status; k++) {
+                mete__row row = {.id = from + i, .prompt_id = r->now->prompt_id[i],
+                                 .prompt = r->now->prompt[i], .response = list.item[k]};
+                status = mete__builder_row(builder, &row);
+                for (size_t c = 0; c < environment->declareds; c++)
+                    if (handle[c] && environment->declared[c].element == METE_TEXT)
+                        mete__builder_text(builder, handle[c] - 1,
+                                           mete__observations_text(r->now, c, i), METE_TEXT);
+            }
+        }
+    }
+    free(handle);
+    return status ? NULL : mete__builder_batch(builder, err);
+}
+
+static const char *
+learns_from(const mete__loop *loop)
+{
+    for (size_t i = 0; i < loop->stages; i++)
+        if (loop->stage[i].responses)
+            return loop->stage[i].responses;
+    return "reference";
+}
+
+static int
+open_policy(mete__loop *loop, mete_error *err)
+{
+    mete_node *environment = loop->train.environment;
+    mete__builder *builder = mete__builder_new();
+    const mete_batch *texts = NULL;
+    int status = METE_OK;
+    if (environment->spaces.action.kind == METE_SPACE_TEXT && builder) {
+        texts = vocabulary_texts(loop, builder, learns_from(loop), err);
+        status = err->code;
+    }
+    if (!status)
+        status = mete__policy_describe(loop->policy, &environment->spaces, texts, err);
+    mete__builder_free(builder);
+    if (status)
+        return status;
+    loop->parameters = loop->policy->parameter_count;
+    loop->parameter = calloc(loop->parameters + 1, sizeof(float));
+    loop->grad = calloc(loop->parameters + 1, sizeof(float));
+    loop->tape = mete_tape_new();
+    if (!loop->parameter || !loop->grad || !loop->tape)
+        return mete_error_set(err, METE_ENOMEM, "out of memory for %zu parameters", loop->parameters);
+    mete__policy_init(loop->policy, loop->parameter);
+    return mete__optimiser_init(&loop->optimiser, loop->parameters, err);
+}
+
+static int
+open_rollouts(mete__loop *loop, mete__errors *errors, mete_error *err)
+{
+    mete__engine *engine = loop->engine;
+    mete_node *environment = mete__engine_environment(engine);
+    mete__value *env = environment->at;
+    size_t lanes = (size_t)mete__value_int(env, "lanes", 8, 1, 1 << 20, errors);
+    size_t group = (size_t)mete__value_int(env, "group", 1, 1, 1 << 20, errors);
+    size_t steps = (size_t)mete__value_int(env, "steps", 0, 0, 1 << 24, errors);
+    if (lanes % group)
+        mete__errors_add(errors, "%s:%d: env.lanes = %zu must be a multiple of env.group = %zu",
+                         env->file, env->line, lanes, group);
+    if (errors->count)
+        return METE_EINVAL;
+    int status = mete__environment_spaces(environment, lanes, err);
+    if (!status && environment->spaces.single_turn && steps > 1)
+        status = mete_error_set(err, METE_EINVAL,
+                                "env.steps = %zu: every episode of '%s' is one step; leave it out",
+                                steps, environment->plugin->as.head.name);
+    /* The policy's heads decide the shape of batches, so it is described between. */
+    if (!status)
+        status = mete__rollout_open(&loop->train, engine, environment, loop->policy, lanes, group,
+                                    steps, false, err);
+    if (!status)
+        status = open_policy(loop, err);
+    if (status)
+        return status;
+    mete__rollout_close(&loop->train);
+    status = mete__rollout_open(&loop->train, engine, environment, loop->policy, lanes, group, steps,
+                                false, err);
+    if (status || !loop->evaluates)
+        return status;
+    mete_node *held = mete__engine_clone(engine, environment, "evaluate", err);
+    size_t held_lanes = loop->evaluate_episodes < 64 ? (size_t)loop->evaluate_episodes : 64;
+    if (!held || mete__environment_spaces(held, held_lanes, err))
+        return err->code ? err->code : METE_ENOMEM;
+    status = mete__rollout_open(&loop->held, engine, held, loop->policy, held_lanes, 1, 0, true, err);
+    loop->held.id_base = (uint64_t)1 << 60; /* no training episode has such an id */
+    return status;
+}
+
+static void
+check_use(mete__loop *loop, mete__errors *errors)
+{
+    for (size_t i = 0; i < loop->stages; i++) {
+        const mete__stage *stage = &loop->stage[i];
+        if (stage->evaluate)
+            continue;
+        bool learns = loop->policy->plugin->as.policy.learn != NULL;
+        if (!loop->policy->info.gradient && !learns)
+            mete__errors_add(errors, "stage '%s': policy '%s' cannot be trained", stage->name,
+                             loop->policy->plugin->as.head.name);
+        if (loop->policy->info.gradient && !loop->policy->info.stepwise)
+            mete__errors_add(errors, "stage '%s': policy '%s' wants whole rows, which this version "
+                             "does not train yet", stage->name, loop->policy->plugin->as.head.name);
+        if (stage->objective.form == METE__ADVANTAGE_GAE && !loop->policy->info.heads)
+            mete__errors_add(errors,
+                             "stage '%s': advantage = \"gae\" needs a critic, and policy '%s' has no "
+                             "value head", stage->name, loop->policy->plugin->as.head.name);
+        if (!loop->reward && !stage->responses)
+            mete__errors_add(errors, "stage '%s' samples, and the config has no reward", stage->name);
+        if (stage->evaluate && !loop->evaluates)
+            mete__errors_add(errors, "stage '%s' evaluates; say evaluate = { episodes = ...; }",
+                             stage->name);
+    }
+}
+
+/* Top-level words nobody read. Those of later commands are known and left alone. */
+static void
+check_words(mete__config *config, mete__errors *errors)
+{
+    static const char *const word[] = {"run",    "env",       "policy",   "models", "reward",
+                                       "objective", "optimiser", "snapshots", "stages", "evaluate",
+                                       "tasks",  "ablate",    "report",   "data",   "version"};
+    static const char *const run_word[] = {"seed", "out", "threads", "iterations", "checkpoint_every",
+                                           "checkpoint_seconds", "keep", "max_failed",
+                                           "samples_every"};
+    mete__value *root = mete__config_root(config), *run = mete__value_get(root, "run");
+    for (size_t i = 0; i < sizeof word / sizeof *word; i++)
+        mete__value_get(root, word[i]);
+    mete__value_unknown(root, "run env policy models reward objective optimiser snapshots stages "
+                        "evaluate tasks ablate report data", errors);
+    if (!run)
+        return;
+    for (size_t i = 0; i < sizeof run_word / sizeof *run_word; i++)
+        mete__value_get(run, run_word[i]);
+    mete__value_unknown(run, "seed out threads iterations checkpoint_every checkpoint_seconds keep "
+                        "max_failed samples_every", errors);
+}
+
+mete__loop *
+mete__loop_new(mete__engine *engine, mete__config *config, const mete__loop_sinks *sinks,
+               mete__errors *errors)
+{
+    mete__loop *loop = calloc(1, sizeof *loop);
+    size_t before = errors->count;
+    if (!loop)
+        return NULL;
+    mete__nn_init();
+    loop->engine = engine;
+    loop->config = config;
+    if (sinks)
+        loop->sinks = *sinks;
+    loop->policy = mete__engine_policy(engine);
+    loop->reward = mete__engine_reward(engine);
+    mete__value *run = mete__value_get(mete__config_root(config), "run");
+    loop->seed = run ? (uint64_t)mete__value_int(run, "seed", 1, 0, INT64_MAX, errors) : 1;
+    if (!loop->policy || !mete__engine_environment(engine))
+        mete__errors_add(errors, "a run needs env = { use = ...; } and policy = { use = ...; }");
+    check_words(config, errors);
+    mete__stages_read(loop, errors);
+    if (errors->count == before) {
+        mete_error err = {0};
+        if (open_rollouts(loop, errors, &err) && err.code)
+            mete__errors_add(errors, "%s", err.message);
+        if (errors->count == before)
+            check_use(loop, errors);
+    }
+    if (errors->count == before)
+        return loop;
+    mete__loop_free(loop);
+    return NULL;
+}
+
+void
+mete__loop_free(mete__loop *loop)
+{
+    if (!loop)
+        return;
+    if (loop->train.environment)
+        mete__rollout_close(&loop->train);
+    if (loop->held.environment)
+        mete__rollout_close(&loop->held);
+    for (size_t i = 0; i < loop->stages; i++) {
+        free(loop->stage[i].name);
+        free(loop->stage[i].responses);
+    }
+    for (size_t i = 0; i < loop->snapshots; i++) {
+        free(loop->snapshot[i].name);
+        free(loop->snapshot[i].at);
+        free(loop->snapshot[i].vector);
+    }
+    free(loop->stage);
+    free(loop->snapshot);
+    mete__optimiser_free(&loop->optimiser);
+    mete__metrics_free(&loop->metrics);
+    mete__judged_free(&loop->before);
+    mete__judged_free(&loop->after);
+    mete__work_free(loop->work);
+    mete_tape_free(loop->tape);
+    free(loop->parameter);
+    free(loop->grad);
+    free(loop);
+}
+
+uint64_t
+mete__loop_total(const mete__loop *loop)
+{
+    return loop->total;
+}
+
+uint64_t
+mete__loop_done(const mete__loop *loop)
+{
+    return loop->done;
+}
+
+/* ---- an iteration --------------------------------------------------------------------------------- */
+
+static mete__stage *
+stage_at(mete__loop *loop, uint64_t iteration)
+{
+    for (size_t i = 0; i < loop->stages; i++)
+        if (iteration < loop->stage[i].first + loop->stage[i].count)
+            return &loop->stage[i];
+    return NULL;
+}
+
+/* A stage's settings; moments start anew with each stage that begins. */
+static void
+begin_stage(mete__loop *loop, const mete__stage *stage, bool anew)
+{
+    float *m = loop->optimiser.m, *v = loop->optimiser.v;
+    uint64_t t = anew ? 0 : loop->optimiser.t;
+    loop->optimiser = stage->optimiser;
+    loop->optimiser.m = m;
+    loop->optimiser.v = v;
+    loop->optimiser.count = loop->parameters;
+    loop->optimiser.t = t;
+    if (anew) {
+        memset(m, 0, loop->parameters * sizeof *m);
+        memset(v, 0, loop->parameters * sizeof *v);
+    }
+}
+
+static int
+write_metrics(mete__loop *loop, const mete__stage *stage, mete_error *err)
+{
+    mete_buffer out = mete_buffer_make((size_t)4 << 20);
+    char head[128];
+    snprintf(head, sizeof head, "{\"iteration\":%llu,\"stage\":", (unsigned long long)loop->done);
+    mete_buffer_string(&out, head);
+    mete_json_put_text(&out, mete_text_from(stage->name));
+    for (size_t i = 0; i < loop->metrics.count; i++) {
+        double value = loop->metrics.item[i].sum / (double)loop->metrics.item[i].count;
+        mete_buffer_string(&out, ",");
+        mete_json_put_text(&out, mete_text_from(loop->metrics.item[i].name));
+        mete_buffer_string(&out, ":");
+        if (isfinite(value))
+            mete_json_put_number(&out, value);
+        else
+            mete_buffer_string(&out, "null");
+    }
+    mete_buffer_string(&out, "}");
+    int status = out.data ? METE_OK : mete_error_set(err, METE_ENOMEM, "out of memory for metrics");
+    if (!status && loop->sinks.metrics)
+        status = loop->sinks.metrics(loop->sinks.user, out.data, out.length, err);
+    mete_buffer_free(&out);
+    return status;
+}
+
+static void
+tell_progress(mete__loop *loop, const mete__stage *stage)
+{
+    static const char *const headline[] = {"reward", "eval/reward", "loss", "policy/kl_reference",
+                                           "policy/entropy"};
+    char text[256] = "";
+    if (!loop->sinks.progress)
+        return;
+    for (size_t i = 0; i < sizeof headline / sizeof *headline; i++) {
+        double value = mete__metrics_get(&loop->metrics, headline[i]);
+        size_t used = strlen(text);
+        if (!isnan(value))
+            snprintf(text + used, sizeof text - used, "%s%s %.4g", used ? "  " : "", headline[i], value);
+    }
+    loop->sinks.progress(loop->sinks.user, stage->name, loop->done, loop->total, text);
+}
+
+static void
+measure_batch(mete__loop *loop, const mete_batch *batch)
+{
+    mete__metrics *metrics = &loop->metrics;
+    double ended = 0, length = 0;
+    for (size_t i = 0; i < batch->episodes; i++) {
+        bool over = batch->terminated[i] || batch->truncated[i];
+        ended += over;
+        length += over ? batch->first_step[i] + batch->step_begin[i + 1] - batch->step_begin[i] : 0;
+    }
+    mete__metrics_add(metrics, (double)batch->episodes, "count/rows");
+    mete__metrics_add(metrics, (double)batch->steps, "count/steps");
+    if (ended > 0) {
+        mete__metrics_add(metrics, ended, "count/episodes");
+        mete__metrics_add(metrics, length / ended, "episode/length");
+    }
+}
+
+static int
+train_once(mete__loop *loop, const mete__stage *stage, mete_error *err)
+{
+    mete_params params = mete__loop_params(loop);
+    double temperature =
+        mete__schedule_at(&stage->temperature, (double)(loop->done - stage->first));
+    const mete_batch *batch =
+        mete__rollout_batch(&loop->train, &params, 0, temperature, stage->responses, err);
+    if (!batch)
+        return err->code;
+    measure_batch(loop, batch);
+    bool scored = loop->reward && !stage->responses;
+    int status = scored ? mete__score(loop->engine, loop->reward, batch, err) : METE_OK;
+    if (!status && scored)
+        mete__metrics_nodes(&loop->metrics, loop->engine, loop->reward, batch, "");
+    if (!status && scored && loop->samples_every && loop->done % loop->samples_every == 0)
+        status = mete__loop_samples(loop, batch, err);
+    if (!status && loop->policy->info.gradient)
+        status = mete__train_batch(loop, stage, batch, err);
+    if (!status && scored)
+        status = mete__update(loop->engine, loop->reward, batch, err);
+    if (!status && scored)
+        status = mete__policy_learn(loop->policy, batch, mete__node_scores(loop->reward), err);
+    if (!status)
+        mete__episodes_end(loop->engine, batch);
+    return status;
+}
+
+/* Held-out measurements before the first stage that samples (or the start), at each `every`, and
+ * after the last iteration. */
+static int
+evaluate_if_due(mete__loop *loop, const mete__stage *begins, bool last, mete_error *err)
+{
+    const mete__snapshot_spec *reference = NULL;
+    for (size_t i = 0; i < loop->snapshots; i++)
+        if (strcmp(loop->snapshot[i].name, "reference") == 0)
+            reference = &loop->snapshot[i];
+    bool first = begins && reference && reference->taken && loop->before.metrics.count == 0;
+    bool due = last || first ||
+               (loop->evaluate_every && loop->done && loop->done % loop->evaluate_every == 0);
+    if (!loop->evaluates || !due)
+        return METE_OK;
+    int status = mete__evaluate(loop, first ? &loop->before : &loop->after, err);
+    const mete__judged *judged = first ? &loop->before : &loop->after;
+    for (size_t i = 0; i < judged->metrics.count && !status; i++)
+        mete__metrics_add(&loop->metrics,
+                          judged->metrics.item[i].sum / (double)judged->metrics.item[i].count, "%s",
+                          judged->metrics.item[i].name);
+    return status;
+}
+
+int
+mete__loop_step(mete__loop *loop, mete_error *err)
+{
+    mete__stage *stage = stage_at(loop, loop->done);
+    if (!stage)
+        return METE_OK;
+    bool begins = loop->done == stage->first;
+    mete__metrics_clear(&loop->metrics);
+    mete__engine_reset(loop->engine);
+    mete__engine_iteration(loop->engine, loop->done);
+    if (begins && loop->sinks.event)
+        loop->sinks.event(loop->sinks.user, "stage", stage->name);
+    if (!stage->evaluate)
+        begin_stage(loop, stage, begins);
+    int status = take_snapshots(loop, begins ? stage : NULL, err);
+    if (!status)
+        status = evaluate_if_due(loop, begins ? stage : NULL, false, err);
+    if (!status)
+        status = stage->evaluate ? mete__evaluate(loop, &loop->after, err)
+                                 : train_once(loop, stage, err);
+    bool last = loop->done + 1 == loop->total;
+    if (!status && last) {
+        announce(loop);
+        status = evaluate_if_due(loop, NULL, true, err);
+    }
+    if (!status)
+        status = write_metrics(loop, stage, err);
+    if (status) {
+        char message[sizeof err->message];
+        snprintf(message, sizeof message, "%s", err->message);
+        return mete_error_set(err, status, "iteration %llu of stage '%s': %s",
+                              (unsigned long long)loop->done, stage->name, message);
+    }
+    loop->done++;
+    tell_progress(loop, stage);
+    return METE_OK;
+}

@@ -1,0 +1,156 @@
+/* summary.c - what a run changed, for people and for programs; and samples as it goes. */
+#include "loop/inner.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <mete/text.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Text a model wrote, on a terminal: control bytes become '?', long texts are cut. */
+static void
+put_plain(mete_buffer *out, const char *text)
+{
+    size_t length = strlen(text), most = length < 300 ? length : 300;
+    for (size_t i = 0; i < most; i++) {
+        unsigned char c = (unsigned char)text[i];
+        mete_buffer_byte(out, c < 32 || c == 127 ? (c == '\n' ? ' ' : '?') : (char)c);
+    }
+    if (most < length)
+        mete_buffer_string(out, "...");
+}
+
+static void
+put_line(mete_buffer *out, const char *format, ...)
+{
+    char line[400];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    mete_buffer_string(out, line);
+}
+
+char *
+mete__loop_summary(const mete__loop *loop)
+{
+    mete_buffer out = mete_buffer_make((size_t)4 << 20);
+    const mete__judged *before = &loop->before, *after = &loop->after;
+    put_line(&out, "%llu iterations; %zu parameters\n", (unsigned long long)loop->done,
+             loop->parameters);
+    if (after->metrics.count)
+        put_line(&out, "\nheld-out episodes%38s %12s\n", before->metrics.count ? "before" : "", "after");
+    for (size_t i = 0; i < after->metrics.count; i++) {
+        const char *name = after->metrics.item[i].name;
+        double was = mete__metrics_get(&before->metrics, name);
+        double is = after->metrics.item[i].sum / (double)after->metrics.item[i].count;
+        size_t length = strlen(name);
+        if (length > 3 && strcmp(name + length - 3, "/sd") == 0)
+            continue;
+        if (isnan(was))
+            put_line(&out, "  %-40s %12s %12.4g\n", name + 5, "", is);
+        else
+            put_line(&out, "  %-40s %12.4g %12.4g\n", name + 5, was, is);
+    }
+    if (!after->metrics.count)
+        for (size_t i = 0; i < loop->metrics.count; i++)
+            if (strncmp(loop->metrics.item[i].name, "reward", 6) == 0)
+                put_line(&out, "  %-40s %12.4g\n", loop->metrics.item[i].name,
+                         loop->metrics.item[i].sum / (double)loop->metrics.item[i].count);
+    for (size_t i = 0; i < after->count; i++) {
+        put_line(&out, "\nprompt  ");
+        put_plain(&out, after->shown[i].prompt);
+        if (i < before->count) {
+            put_line(&out, "\nbefore  %8.3f  ", before->shown[i].reward);
+            put_plain(&out, before->shown[i].response);
+        }
+        put_line(&out, "\nafter   %8.3f  ", after->shown[i].reward);
+        put_plain(&out, after->shown[i].response);
+        mete_buffer_string(&out, "\n");
+    }
+    char *text = out.data ? strndup(out.data, out.length) : NULL;
+    mete_buffer_free(&out);
+    return text;
+}
+
+static void
+put_judged(mete_buffer *out, const char *name, const mete__judged *judged)
+{
+    mete_buffer_string(out, ",");
+    mete_json_put_text(out, mete_text_from(name));
+    mete_buffer_string(out, ":{\"metrics\":{");
+    for (size_t i = 0; i < judged->metrics.count; i++) {
+        double value = judged->metrics.item[i].sum / (double)judged->metrics.item[i].count;
+        mete_buffer_string(out, i ? "," : "");
+        mete_json_put_text(out, mete_text_from(judged->metrics.item[i].name));
+        mete_buffer_string(out, ":");
+        if (isfinite(value))
+            mete_json_put_number(out, value);
+        else
+            mete_buffer_string(out, "null");
+    }
+    mete_buffer_string(out, "},\"samples\":[");
+    for (size_t i = 0; i < judged->count; i++) {
+        mete_buffer_string(out, i ? ",{\"prompt\":" : "{\"prompt\":");
+        mete_json_put_text(out, mete_text_from(judged->shown[i].prompt));
+        mete_buffer_string(out, ",\"response\":");
+        mete_json_put_text(out, mete_text_from(judged->shown[i].response));
+        mete_buffer_string(out, ",\"reward\":");
+        mete_json_put_number(out, judged->shown[i].reward);
+        mete_buffer_string(out, "}");
+    }
+    mete_buffer_string(out, "]}");
+}
+
+char *
+mete__loop_summary_json(const mete__loop *loop)
+{
+    mete_buffer out = mete_buffer_make((size_t)8 << 20);
+    put_line(&out, "{\"iterations\":%llu,\"parameters\":%zu", (unsigned long long)loop->done,
+             loop->parameters);
+    put_judged(&out, "before", &loop->before);
+    put_judged(&out, "after", &loop->after);
+    mete_buffer_string(&out, "}");
+    char *text = out.data ? strndup(out.data, out.length) : NULL;
+    mete_buffer_free(&out);
+    return text;
+}
+
+int
+mete__loop_samples(mete__loop *loop, const mete_batch *batch, mete_error *err)
+{
+    size_t nodes, most = batch->episodes < 4 ? batch->episodes : 4;
+    mete_node *const *node = mete__engine_nodes(loop->engine, &nodes);
+    int status = METE_OK;
+    if (!loop->sinks.sample || !batch->response)
+        return METE_OK;
+    for (size_t i = 0; i < most && !status; i++) {
+        mete_buffer out = mete_buffer_make((size_t)4 << 20);
+        put_line(&out, "{\"iteration\":%llu,\"episode\":\"%llx\",\"prompt\":",
+                 (unsigned long long)loop->done, (unsigned long long)batch->id[i]);
+        mete_json_put_text(&out, batch->prompt[i]);
+        mete_buffer_string(&out, ",\"response\":");
+        mete_json_put_text(&out, batch->response[i]);
+        mete_buffer_string(&out, ",\"nodes\":{");
+        bool first = true;
+        for (size_t k = 0; k < nodes; k++) {
+            const mete_scores *scores =
+                node[k]->kind == METE_KIND_REWARD ? mete__node_scores(node[k]) : NULL;
+            if (!scores)
+                continue;
+            mete_buffer_string(&out, first ? "" : ",");
+            mete_json_put_text(&out, mete_text_from(node[k]->path));
+            mete_buffer_string(&out, ":");
+            if (scores->status[i])
+                mete_buffer_string(&out, "null");
+            else
+                mete_json_put_number(&out, scores->episode[i]);
+            first = false;
+        }
+        mete_buffer_string(&out, "}}");
+        if (out.data)
+            status = loop->sinks.sample(loop->sinks.user, out.data, out.length, err);
+        mete_buffer_free(&out);
+    }
+    return status;
+}
