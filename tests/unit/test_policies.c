@@ -37,7 +37,8 @@ begin(struct subject *s, const char *text, const mete_spaces *spaces, const mete
     mete__engine_options options = {.seed = 7, .threads = 1};
     char path[4096];
     memset(s, 0, sizeof *s);
-    snprintf(path, sizeof path, "%s/plugins", getenv("METE_BUILDDIR") ? getenv("METE_BUILDDIR") : ".");
+    snprintf(path, sizeof path, "%s/plugins",
+             getenv("METE_BUILDDIR") ? getenv("METE_BUILDDIR") : ".");
     setenv("METE_PLUGIN_PATH", path, 1);
     s->config = mete__config_parse("test", text, strlen(text), NULL, 0, &errors);
     s->engine = s->config ? mete__engine_open(s->config, &options, &errors) : NULL;
@@ -143,8 +144,8 @@ check_gradient(struct subject *s, const mete_batch *batch, const uint32_t *step,
     shake(by->value, n * by->out.heads, 13, 1);
     for (size_t i = 0; i < n * by->out.classes; i++)
         by->logits[i] = a->logits[i] > -1e29f ? (float)((i * 7) % 5) * 0.1f - 0.2f : 0;
-    CU_ASSERT_EQUAL_FATAL(mete__policy_backward(s->policy, &params, &query, &by->out, tape, grad,
-                                                &s->err), METE_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        mete__policy_backward(s->policy, &params, &query, &by->out, tape, grad, &s->err), METE_OK);
     for (uint64_t trial = 0; trial < 6; trial++) {
         double slope = 0, size = 0, step_size = 2e-3;
         memset(along, 0, s->count * sizeof *along);
@@ -163,8 +164,8 @@ check_gradient(struct subject *s, const mete_batch *batch, const uint32_t *step,
         }
         double differences = (side[0] - side[1]) / (2 * step_size);
         if (fabs(differences - slope) > 0.01 * fabs(slope) + 0.02)
-            fprintf(stderr, "%s: slope %g, differences %g\n", s->policy->plugin->as.head.name, slope,
-                    differences);
+            fprintf(stderr, "%s: slope %g, differences %g\n", s->policy->plugin->as.head.name,
+                    slope, differences);
         CU_ASSERT_DOUBLE_EQUAL(differences, slope, 0.01 * fabs(slope) + 0.02);
         CU_ASSERT(fabs(slope) > 1e-6);
     }
@@ -272,11 +273,13 @@ check_control(const char *config, const mete_spaces *spaces)
     mete_actions *actions = mete__actions_new(spaces, &s.policy->info, LANES);
     mete_params params = params_of(&s, s.vector);
     mete__builder *builder = mete__builder_new();
-    CU_ASSERT_EQUAL_FATAL(
-        mete__policy_act(s.policy, &params, &scene->lanes, actions, &s.err), METE_OK);
+    CU_ASSERT_EQUAL_FATAL(mete__policy_act(s.policy, &params, &scene->lanes, actions, &s.err),
+                          METE_OK);
     const mete_batch *batch = recorded(builder, &s, &scene->lanes, actions);
     CU_ASSERT_PTR_NOT_NULL_FATAL(batch);
-    mete_query query = {.size = sizeof query, .batch = batch, .count = LANES,
+    mete_query query = {.size = sizeof query,
+                        .batch = batch,
+                        .count = LANES,
                         .want = METE_WANT_LOGP | METE_WANT_VALUE};
     struct answers *a = answers_new(&s);
     mete_tape *tape = mete_tape_new();
@@ -303,12 +306,15 @@ test_control(void)
 {
     check_control("policy = { use = \"mlp\"; hidden = [7, 6]; };", &discrete);
     check_control("policy = { use = \"mlp\"; hidden = [7]; activation = \"gelu\"; shared = true; "
-                  "heads = 2; };", &discrete);
+                  "heads = 2; };",
+                  &discrete);
     check_control("policy = { use = \"mlp\"; hidden = [8]; };", &continuous);
     check_control("policy = { use = \"mlp\"; hidden = [8]; critic = false; };", &rooms);
     check_control("policy = { use = \"tabular\"; };", &rooms);
-    check_control("policy = { use = \"tabular\"; inputs = [0, 2]; bins = [3, 4]; low = [-1.0, -1.0];"
-                  " high = [1.0, 1.0]; };", &discrete);
+    check_control(
+        "policy = { use = \"tabular\"; inputs = [0, 2]; bins = [3, 4]; low = [-1.0, -1.0];"
+        " high = [1.0, 1.0]; };",
+        &discrete);
 }
 
 /* Pearson's statistic of 4,000 draws over four possible actions: above 21.1 (three degrees of
@@ -323,8 +329,8 @@ check_draws(const char *config, const mete_spaces *spaces)
     struct scene *scene = scene_new(&s, DRAWS, 1);
     mete_actions *actions = mete__actions_new(spaces, &s.policy->info, DRAWS);
     mete_params params = params_of(&s, s.vector);
-    CU_ASSERT_EQUAL_FATAL(
-        mete__policy_act(s.policy, &params, &scene->lanes, actions, &s.err), METE_OK);
+    CU_ASSERT_EQUAL_FATAL(mete__policy_act(s.policy, &params, &scene->lanes, actions, &s.err),
+                          METE_OK);
     mete__builder *builder = mete__builder_new();
     const mete_batch *batch = recorded(builder, &s, &scene->lanes, actions);
     mete_query query = {.size = sizeof query, .batch = batch, .count = 1, .want = METE_WANT_LOGITS};
@@ -396,12 +402,12 @@ test_versions(void)
 
 /* ---- text -------------------------------------------------------------------------------------------- */
 
-static const mete_spaces writing = {.size = sizeof(mete_spaces),
-                                    .single_turn = 1,
-                                    .action = {METE_SPACE_TEXT, 0, 0, 0, 0}};
+static const mete_spaces writing = {
+    .size = sizeof(mete_spaces), .single_turn = 1, .action = {METE_SPACE_TEXT, 0, 0, 0, 0}};
 static const char *const prompts[] = {"name[A], food[Thai]", "name[B], food[Italian]",
                                       "name[A], area[city, centre]", "food[Thai]"};
-static const char *const texts[] = {"A is a Thai place, cheap.", "B serves Italian food; it's  good.",
+static const char *const texts[] = {"A is a Thai place, cheap.",
+                                    "B serves Italian food; it's  good.",
                                     "A is in the city centre.", "Thai food is cheap, good."};
 
 /* Four rows of prompt and response, without steps. */
@@ -412,7 +418,10 @@ corpus(mete__builder *builder)
     mete__shape shape = {.text = true};
     mete__builder_shape(builder, &shape);
     for (size_t i = 0; i < 4; i++) {
-        mete__row row = {.id = i + 1, .prompt_id = i + 1, .starts = true, .terminated = true,
+        mete__row row = {.id = i + 1,
+                         .prompt_id = i + 1,
+                         .starts = true,
+                         .terminated = true,
                          .prompt = mete_text_from(prompts[i]),
                          .response = mete_text_from(texts[i])};
         CU_ASSERT_EQUAL_FATAL(mete__builder_row(builder, &row), METE_OK);
@@ -430,13 +439,20 @@ spoken(mete__builder *builder, const mete_batch *from, const mete_actions *actio
     for (size_t i = 0; i < from->episodes; i++) {
         size_t count;
         const mete_token *token = mete_actions_tokens(actions, i, &count);
-        mete__row row = {.id = from->id[i], .prompt_id = from->prompt_id[i], .starts = true,
-                         .terminated = true, .prompt = from->prompt[i],
+        mete__row row = {.id = from->id[i],
+                         .prompt_id = from->prompt_id[i],
+                         .starts = true,
+                         .terminated = true,
+                         .prompt = from->prompt[i],
                          .response = actions->text[i]};
         CU_ASSERT_EQUAL_FATAL(mete__builder_row(builder, &row), METE_OK);
         for (size_t k = 0; k < count; k++) {
-            mete__step step = {.action = token[k].id, .logp = token[k].logp, .begin = token[k].begin,
-                               .end = token[k].end, .value = &token[k].value, .loss_mask = 1};
+            mete__step step = {.action = token[k].id,
+                               .logp = token[k].logp,
+                               .begin = token[k].begin,
+                               .end = token[k].end,
+                               .value = &token[k].value,
+                               .loss_mask = 1};
             CU_ASSERT_EQUAL_FATAL(mete__builder_step(builder, &step), METE_OK);
         }
     }
@@ -491,8 +507,12 @@ test_window_act(void)
         return;
     static const uint64_t episode[] = {10, 11, 12, 13};
     static const uint32_t step[4];
-    mete_lanes lanes = {.size = sizeof lanes, .count = 4, .episode = episode, .step = step,
-                        .context = batch, .temperature = 1};
+    mete_lanes lanes = {.size = sizeof lanes,
+                        .count = 4,
+                        .episode = episode,
+                        .step = step,
+                        .context = batch,
+                        .temperature = 1};
     mete_params params = params_of(&s, s.vector);
     mete_actions *all = mete__actions_new(&writing, &s.policy->info, 4);
     mete_actions *one = mete__actions_new(&writing, &s.policy->info, 1);
@@ -515,7 +535,9 @@ test_window_act(void)
     }
     mete__builder *second = mete__builder_new();
     const mete_batch *steps = spoken(second, batch, all, 1);
-    mete_query query = {.size = sizeof query, .batch = steps, .count = steps->steps,
+    mete_query query = {.size = sizeof query,
+                        .batch = steps,
+                        .count = steps->steps,
                         .want = METE_WANT_LOGP | METE_WANT_VALUE};
     struct answers *a = answers_new(&s);
     mete_tape *tape = mete_tape_new();
@@ -553,8 +575,8 @@ check_scorer(const char *config)
         mete_text item[4];
         for (size_t k = 0; k < 4; k++)
             item[k] = mete_text_from(texts[(i + k) % 4]);
-        mete__row row = {.id = i + 1, .starts = true, .terminated = true,
-                         .prompt = mete_text_from(prompts[i])};
+        mete__row row = {
+            .id = i + 1, .starts = true, .terminated = true, .prompt = mete_text_from(prompts[i])};
         float value[8] = {0};
         mete__step step = {.action = (int32_t)i / 2, .value = value, .loss_mask = 1};
         mete__builder_row(builder, &row);
@@ -566,8 +588,13 @@ check_scorer(const char *config)
     check_gradient(&s, batch, NULL, 4);
     static const uint64_t episode[] = {10, 11, 12, 13};
     static const uint32_t step[4];
-    mete_lanes lanes = {.size = sizeof lanes, .count = 4, .episode = episode, .step = step,
-                        .context = batch, .temperature = 1, .mode = METE_ACT_GREEDY};
+    mete_lanes lanes = {.size = sizeof lanes,
+                        .count = 4,
+                        .episode = episode,
+                        .step = step,
+                        .context = batch,
+                        .temperature = 1,
+                        .mode = METE_ACT_GREEDY};
     mete_params params = params_of(&s, s.vector);
     mete_actions *actions = mete__actions_new(&choosing, &s.policy->info, 4);
     struct answers *a = answers_new(&s);

@@ -42,7 +42,8 @@ static const mete_option options[] = {
     METE_BOOL(struct mlp, shared, 0, "actor and critic share their hidden layers"),
     METE_BOOL(struct mlp, critic, 1, "has a critic"),
     METE_INT(struct mlp, heads, 1, 1, 64, "value heads"),
-    METE_REAL(struct mlp, log_std, 0, -10, 4, "log standard deviation of continuous actions at first"),
+    METE_REAL(struct mlp, log_std, 0, -10, 4,
+              "log standard deviation of continuous actions at first"),
     METE_OPTIONS_END};
 
 static mete_activation
@@ -102,25 +103,29 @@ describe(mete_ctx *cx, void *self, const mete_spaces *spaces, mete_policy_info *
     struct mlp *p = self;
     const mete_space *see = &spaces->observation, *act = &spaces->action;
     if (see->kind != METE_SPACE_BOX && see->kind != METE_SPACE_DISCRETE)
-        return mete_fail(cx, METE_EINVAL, "needs observations that are numbers; this environment "
-                                          "shows none (a text policy reads prompts)");
+        return mete_fail(cx, METE_EINVAL,
+                         "needs observations that are numbers; this environment "
+                         "shows none (a text policy reads prompts)");
     if (act->kind != METE_SPACE_DISCRETE && act->kind != METE_SPACE_BOX)
-        return mete_fail(cx, METE_EINVAL, "acts by a number or a vector; this environment wants "
-                                          "something else (text: window_lm, candidates: scorer)");
+        return mete_fail(cx, METE_EINVAL,
+                         "acts by a number or a vector; this environment wants "
+                         "something else (text: window_lm, candidates: scorer)");
     p->one_hot = see->kind == METE_SPACE_DISCRETE;
     p->normal = act->kind == METE_SPACE_BOX;
     p->inputs = p->one_hot ? see->count : see->size;
     p->outputs = p->normal ? act->size : act->count;
     if (!p->inputs || !p->outputs)
-        return mete_fail(cx, METE_EINVAL, "observations have %u values and actions %u; both must be "
-                                          "at least 1", p->inputs, p->outputs);
+        return mete_fail(cx, METE_EINVAL,
+                         "observations have %u values and actions %u; both must be "
+                         "at least 1",
+                         p->inputs, p->outputs);
     p->actor.layers = p->value.layers = 0;
     int status = build(cx, p, &p->actor, "actor", p->outputs, 0.01);
     if (!status && p->critic && !p->shared)
         status = build(cx, p, &p->value, "critic", (size_t)p->heads, 1);
     if (!status && p->critic && p->shared)
-        status = layer(cx, &p->value, "critic", p->actor.in[p->actor.layers - 1], (size_t)p->heads,
-                       1);
+        status =
+            layer(cx, &p->value, "critic", p->actor.in[p->actor.layers - 1], (size_t)p->heads, 1);
     if (!status && p->normal)
         status = mete_parameter(cx, "log_std", 1, p->outputs, METE_INIT_CONSTANT, p->log_std,
                                 &p->log_std_at);
@@ -223,8 +228,7 @@ act_normal(mete_ctx *cx, const struct mlp *p, const mete_lanes *in, const float 
         for (size_t k = 0; k < width; k++) {
             double log_sd = (double)vector[p->log_std_at + k] + shift;
             float centre = mean[i * width + k];
-            float action = greedy ? centre
-                                  : centre + (float)(exp(log_sd) * mete_rng_normal(&rng));
+            float action = greedy ? centre : centre + (float)(exp(log_sd) * mete_rng_normal(&rng));
             double z = (double)(action - centre) * exp(-log_sd);
             logp -= 0.5 * z * z + log_sd + HALF_LOG_2PI;
             out->vector[(from + i) * width + k] = action;
@@ -303,8 +307,7 @@ tape_layers(mete_tape *tape, const struct net *net, size_t from, size_t to, cons
             mete_var *x, mete_activation act)
 {
     for (size_t k = from; k < to; k++)
-        x = mete_dense(tape, x,
-                       mete_weights(tape, vector, net->weight[k], net->out[k], net->in[k]),
+        x = mete_dense(tape, x, mete_weights(tape, vector, net->weight[k], net->out[k], net->in[k]),
                        mete_weights(tape, vector, net->bias[k], 1, net->out[k]),
                        k + 1 < net->layers ? act : METE_LINEAR);
     return x;
@@ -369,12 +372,11 @@ tape_answers(mete_tape *tape, const struct mlp *p, const mete_query *query, cons
     mete_activation act = activation_of(p);
     size_t last = p->actor.layers - 1, n = query->count;
     int wants_policy = (query->want & ~METE_WANT_VALUE) != 0;
-    mete_var *trunk = wants_policy || p->shared
-                          ? tape_layers(tape, &p->actor, 0, last, vector, x, act)
-                          : NULL;
+    mete_var *trunk =
+        wants_policy || p->shared ? tape_layers(tape, &p->actor, 0, last, vector, x, act) : NULL;
     if (p->critic && query->want & METE_WANT_VALUE)
-        a->value = tape_layers(tape, &p->value, 0, p->value.layers, vector, p->shared ? trunk : x,
-                               act);
+        a->value =
+            tape_layers(tape, &p->value, 0, p->value.layers, vector, p->shared ? trunk : x, act);
     if (!wants_policy)
         return;
     mete_var *head = tape_layers(tape, &p->actor, last, last + 1, vector, trunk, act);
@@ -414,8 +416,8 @@ forward(mete_ctx *cx, const void *self, const mete_params *params, const mete_qu
     if (!batch->observation || batch->observation_size != seen)
         return mete_fail(cx, METE_EPLUGIN, "was shown %u numbers a step and was made for %u",
                          batch->observation ? batch->observation_size : 0, seen);
-    if (query->want & METE_WANT_LOGP && !(p->normal ? (const void *)batch->action_vector
-                                                    : (const void *)batch->action))
+    if (query->want & METE_WANT_LOGP &&
+        !(p->normal ? (const void *)batch->action_vector : (const void *)batch->action))
         return mete_fail(cx, METE_EPLUGIN, "was asked about steps without actions");
     struct answers *a = mete_tape_take(tape, sizeof *a);
     if (!a)
@@ -458,12 +460,12 @@ backward(mete_ctx *cx, const void *self, const mete_params *params, const mete_q
     return METE_OK;
 }
 
-METE_POLICY_PLUGIN(mlp, "1.0", "actor and critic as multilayer perceptrons",
-                   .doc = "Discrete (masked) and continuous actions. Hidden layers start orthogonal "
-                          "with gain sqrt 2, the policy's output with 0.01, the critic's with 1.",
-                   .reference = "Schulman et al. 2017, arXiv:1707.06347; Andrychowicz et al. 2021, "
-                                "arXiv:2006.05990",
-                   .tags = "control discrete continuous actor-critic", .options = options,
-                   .state_size = sizeof(struct mlp), .element = METE_F32, .flags = METE_SAMPLES,
-                   .open = open_mlp, .describe = describe, .act = act, .forward = forward,
-                   .backward = backward);
+METE_POLICY_PLUGIN(
+    mlp, "1.0", "actor and critic as multilayer perceptrons",
+    .doc = "Discrete (masked) and continuous actions. Hidden layers start orthogonal "
+           "with gain sqrt 2, the policy's output with 0.01, the critic's with 1.",
+    .reference = "Schulman et al. 2017, arXiv:1707.06347; Andrychowicz et al. 2021, "
+                 "arXiv:2006.05990",
+    .tags = "control discrete continuous actor-critic", .options = options,
+    .state_size = sizeof(struct mlp), .element = METE_F32, .flags = METE_SAMPLES, .open = open_mlp,
+    .describe = describe, .act = act, .forward = forward, .backward = backward);

@@ -67,9 +67,9 @@ struct sparse {
 /* The distinct (prompt, candidates) of one call. */
 struct contexts {
     struct sparse candidate, prompt;
-    uint32_t *first;   /* [distinct + 1] first candidate row of each */
-    uint64_t *hash;    /* [distinct] */
-    uint32_t *of;      /* [rows asked] which distinct one */
+    uint32_t *first; /* [distinct + 1] first candidate row of each */
+    uint64_t *hash;  /* [distinct] */
+    uint32_t *of;    /* [rows asked] which distinct one */
     size_t distinct, most;
 };
 
@@ -87,8 +87,8 @@ sparse_room(mete_ctx *cx, struct sparse *s, size_t more)
 {
     if (s->rows + 2 > s->row_room) {
         s->row_room = 2 * s->row_room + 16;
-        if (!(s->begin = larger(cx, s->begin, s->rows ? s->rows + 1 : 0, s->row_room,
-                                sizeof *s->begin)))
+        if (!(s->begin =
+                  larger(cx, s->begin, s->rows ? s->rows + 1 : 0, s->row_room, sizeof *s->begin)))
             return mete_fail(cx, METE_ENOMEM, "out of memory");
     }
     if (s->used + more <= s->room)
@@ -442,7 +442,7 @@ METE_POLICY_PLUGIN(scorer, "1.0", "chooses among candidate texts by hashed featu
                    .doc = "Word n-grams of the candidate and pairs of a prompt's and a candidate's "
                           "word, hashed with signs; linear or with one hidden layer; softmax over "
                           "the row's candidates.",
-                   .reference = "Weinberger et al. 2009, arXiv:0902.2206", .tags = "text candidates",
-                   .options = options, .state_size = sizeof(struct scorer), .element = METE_F32,
-                   .flags = METE_SAMPLES, .describe = describe, .act = act, .forward = forward,
-                   .backward = backward);
+                   .reference = "Weinberger et al. 2009, arXiv:0902.2206",
+                   .tags = "text candidates", .options = options,
+                   .state_size = sizeof(struct scorer), .element = METE_F32, .flags = METE_SAMPLES,
+                   .describe = describe, .act = act, .forward = forward, .backward = backward);

@@ -36,8 +36,10 @@ open_tabular(mete_ctx *cx, void *self)
     struct tabular *p = self;
     size_t n = p->inputs_read = p->inputs.count ? p->inputs.count : 1;
     if (p->bins.count && (p->bins.count != n || p->low.count != n || p->high.count != n))
-        return mete_fail(cx, METE_EINVAL, "bins, low and high must each have %zu numbers, one an "
-                                          "input", n);
+        return mete_fail(cx, METE_EINVAL,
+                         "bins, low and high must each have %zu numbers, one an "
+                         "input",
+                         n);
     if (!p->bins.count && (p->low.count || p->high.count))
         return mete_fail(cx, METE_EINVAL, "low and high mean nothing without bins");
     for (size_t k = 0; k < p->bins.count; k++)
@@ -100,9 +102,9 @@ state_of(const struct tabular *p, const float *observation)
     for (size_t k = 0; k < p->inputs_read; k++) {
         double x = (double)observation[p->inputs.count ? p->inputs.item[k] : 0];
         double parts = p->discrete ? p->states : (double)p->bins.item[k];
-        double part = p->discrete
-                          ? x
-                          : floor((x - p->low.item[k]) / (p->high.item[k] - p->low.item[k]) * parts);
+        double part =
+            p->discrete ? x
+                        : floor((x - p->low.item[k]) / (p->high.item[k] - p->low.item[k]) * parts);
         part = part >= 0 ? part : 0;
         part = part < parts ? part : parts - 1;
         state = state * (size_t)parts + (size_t)part;
@@ -241,11 +243,11 @@ backward(mete_ctx *cx, const void *self, const mete_params *params, const mete_q
     return METE_OK;
 }
 
-METE_POLICY_PLUGIN(tabular, "1.0", "a softmax over actions for each state of a table",
-                   .doc = "For small worlds: the state is the first observation value, or the values "
-                          "that `inputs` names, cut into `bins` where they are real numbers.",
-                   .reference = "Sutton & Barto 2018, Reinforcement Learning, section 13.1",
-                   .tags = "control discrete exact", .options = options,
-                   .state_size = sizeof(struct tabular), .element = METE_F32,
-                   .flags = METE_SAMPLES, .open = open_tabular, .describe = describe, .act = act,
-                   .forward = forward, .backward = backward);
+METE_POLICY_PLUGIN(
+    tabular, "1.0", "a softmax over actions for each state of a table",
+    .doc = "For small worlds: the state is the first observation value, or the values "
+           "that `inputs` names, cut into `bins` where they are real numbers.",
+    .reference = "Sutton & Barto 2018, Reinforcement Learning, section 13.1",
+    .tags = "control discrete exact", .options = options, .state_size = sizeof(struct tabular),
+    .element = METE_F32, .flags = METE_SAMPLES, .open = open_tabular, .describe = describe,
+    .act = act, .forward = forward, .backward = backward);

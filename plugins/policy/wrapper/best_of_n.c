@@ -20,8 +20,7 @@ struct best_of_n {
 static const mete_option options[] = {
     METE_POLICY(struct best_of_n, inner, METE_REQUIRED, "the policy asked"),
     METE_REWARD(struct best_of_n, judge, METE_REQUIRED, "scores each sample; the highest is kept"),
-    METE_INT(struct best_of_n, n, 4, 1, 4096, "samples for each answer"),
-    METE_OPTIONS_END};
+    METE_INT(struct best_of_n, n, 4, 1, 4096, "samples for each answer"), METE_OPTIONS_END};
 
 static int
 describe(mete_ctx *cx, void *self, const mete_spaces *spaces, mete_policy_info *out)
@@ -110,12 +109,12 @@ encode(mete_ctx *cx, const void *self, const mete_batch *batch, mete_actions *ou
     return mete_inner_encode(cx, p->inner, batch, out);
 }
 
-METE_POLICY_PLUGIN(best_of_n, "1.0", "asks a policy n times and keeps what a judge scores highest",
-                   .doc = "The log-probability is the inner policy's of the kept sample, which is not "
-                          "that of the sharper distribution sampled from.",
-                   .reference = "Stiennon et al. 2020, arXiv:2009.01325; Beirami et al. 2024, "
-                                "arXiv:2401.01879",
-                   .tags = "wrapper text control", .options = options,
-                   .state_size = sizeof(struct best_of_n), .element = METE_F32,
-                   .flags = METE_SAMPLES, .describe = describe, .act = act, .forward = forward,
-                   .backward = backward, .encode = encode);
+METE_POLICY_PLUGIN(
+    best_of_n, "1.0", "asks a policy n times and keeps what a judge scores highest",
+    .doc = "The log-probability is the inner policy's of the kept sample, which is not "
+           "that of the sharper distribution sampled from.",
+    .reference = "Stiennon et al. 2020, arXiv:2009.01325; Beirami et al. 2024, "
+                 "arXiv:2401.01879",
+    .tags = "wrapper text control", .options = options, .state_size = sizeof(struct best_of_n),
+    .element = METE_F32, .flags = METE_SAMPLES, .describe = describe, .act = act,
+    .forward = forward, .backward = backward, .encode = encode);

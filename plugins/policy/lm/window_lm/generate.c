@@ -9,7 +9,8 @@
 #include <math.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
+    !defined(__SANITIZE_ADDRESS__)
 #define WIDE __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
 #define WIDE
@@ -47,7 +48,7 @@ product(const float *x, size_t n, size_t in, const float *w, size_t outs, float 
 struct talk {
     const struct window_lm *p;
     const float *vector;
-    size_t *lane;      /* [live] */
+    size_t *lane; /* [live] */
     size_t live;
     float *sum;        /* [lanes x width[1]] bias, conditions and words said so far, by lane */
     mete_token *token; /* [lanes x (max_tokens + 1)] */
@@ -84,11 +85,13 @@ static void
 talk_step(struct talk *t)
 {
     const struct window_lm *p = t->p;
-    size_t window = (size_t)p->window, each = (size_t)p->embedding, room = (size_t)p->max_tokens + 1;
+    size_t window = (size_t)p->window, each = (size_t)p->embedding,
+           room = (size_t)p->max_tokens + 1;
     for (size_t i = 0; i < t->live; i++) {
         size_t lane = t->lane[i], said = t->count[lane];
         for (size_t k = 0; k < window; k++) {
-            int32_t id = said + k >= window ? t->token[lane * room + said + k - window].id : bos_of(p);
+            int32_t id =
+                said + k >= window ? t->token[lane * room + said + k - window].id : bos_of(p);
             memcpy(t->x + (i * window + k) * each, t->vector + p->embed_at + (size_t)id * each,
                    each * sizeof(float));
         }
@@ -156,7 +159,8 @@ talk_draw(mete_ctx *cx, struct talk *t, const mete_lanes *in)
         if (!id || said + 1 >= (size_t)p->max_tokens)
             continue;
         if (p->said_bag)
-            add_row(t->sum + lane * p->width[1], t->vector + p->said_at, (int32_t)id, p->width[1], 1);
+            add_row(t->sum + lane * p->width[1], t->vector + p->said_at, (int32_t)id, p->width[1],
+                    1);
         t->lane[live++] = lane;
     }
     t->live = live;
@@ -176,8 +180,8 @@ talk_give(mete_ctx *cx, const struct talk *t, size_t lane, mete_actions *out)
         return mete_fail(cx, METE_ENOMEM, "out of memory for a response");
     length = 0;
     for (size_t k = 0; k < t->count[lane]; k++) {
-        mete_text word = token[k].id ? words_text(&p->say, (size_t)token[k].id - 1)
-                                     : (mete_text){"", 0};
+        mete_text word =
+            token[k].id ? words_text(&p->say, (size_t)token[k].id - 1) : (mete_text){"", 0};
         token[k].begin = (uint32_t)length;
         memcpy(text + length, word.data, word.length);
         length += word.length;

@@ -47,8 +47,8 @@ open_window(mete_ctx *cx, void *self)
     if (!p->field)
         return mete_fail(cx, METE_ENOMEM, "out of memory");
     for (size_t i = 0; i < p->inputs.count; i++) {
-        int status = mete_need(cx, p->inputs.item[i], METE_EPISODE, METE_TEXT, METE_OPTIONAL,
-                               &p->field[i]);
+        int status =
+            mete_need(cx, p->inputs.item[i], METE_EPISODE, METE_TEXT, METE_OPTIONAL, &p->field[i]);
         if (status)
             return status;
     }
@@ -278,8 +278,8 @@ declare(mete_ctx *cx, struct window_lm *p)
     int status = mete_parameter(cx, "embedding", words + 2, (size_t)p->embedding, METE_INIT_NORMAL,
                                 0.3, &p->embed_at);
     if (!status && know)
-        status = mete_parameter(cx, "condition", know, wide, METE_INIT_NORMAL, 0.1,
-                                &p->condition_at);
+        status =
+            mete_parameter(cx, "condition", know, wide, METE_INIT_NORMAL, 0.1, &p->condition_at);
     if (!status && p->said_bag)
         status = mete_parameter(cx, "said", words + 2, wide, METE_INIT_ZERO, 0, &p->said_at);
     for (size_t k = 0; k <= p->layers && !status; k++) {
@@ -305,8 +305,9 @@ describe(mete_ctx *cx, void *self, const mete_spaces *spaces, mete_policy_info *
     if (spaces->action.kind != METE_SPACE_TEXT)
         return mete_fail(cx, METE_EINVAL, "writes text; this environment wants another action");
     if (!p->say.words)
-        return mete_fail(cx, METE_EINVAL, "knows no words: a stage that trains on given responses "
-                                          "must come first, or min_count is too high");
+        return mete_fail(cx, METE_EINVAL,
+                         "knows no words: a stage that trains on given responses "
+                         "must come first, or min_count is too high");
     p->layers = p->hidden.count ? p->hidden.count : 1;
     p->width[0] = (size_t)(p->window * p->embedding);
     for (size_t k = 0; k < p->layers; k++)
@@ -384,9 +385,8 @@ context_tokens(mete_ctx *cx, const struct window_lm *p, const mete_query *query,
         size_t step = query->step ? query->step[i] : i;
         size_t begin = batch->step_begin[batch->step_row[step]], said = step - begin;
         for (size_t k = 0; k < window; k++)
-            c->window[i * window + k] = said + k >= window
-                                            ? token_id(p, batch->action[step + k - window])
-                                            : bos_of(p);
+            c->window[i * window + k] =
+                said + k >= window ? token_id(p, batch->action[step + k - window]) : bos_of(p);
         int32_t id = token_id(p, batch->action[step]);
         unknown[i] = id >= bos_of(p);
         c->action[i] = unknown[i] ? 0 : id;
@@ -425,7 +425,8 @@ context_conditions(mete_ctx *cx, const struct window_lm *p, const mete_query *qu
     for (size_t i = 0; i < n; i++) {
         size_t r = batch->step_row[query->step ? query->step[i] : i];
         at = &row[r];
-        int status = at->known ? METE_OK : window_conditions(cx, p, batch, r, &at->token, &at->count);
+        int status =
+            at->known ? METE_OK : window_conditions(cx, p, batch, r, &at->token, &at->count);
         if (status)
             return status;
         at->known = 1;
@@ -449,16 +450,17 @@ tape_hidden(mete_tape *tape, const struct window_lm *p, const float *vector, siz
 {
     size_t words = classes_of(p) + 2, wide = p->width[1];
     mete_var *table = mete_weights(tape, vector, p->embed_at, words, (size_t)p->embedding);
-    mete_var *x = mete_reshape(
-        tape, mete_rows_of(tape, table, c->window, n * (size_t)p->window), n, p->width[0]);
+    mete_var *x = mete_reshape(tape, mete_rows_of(tape, table, c->window, n * (size_t)p->window), n,
+                               p->width[0]);
     for (size_t k = 0; k < p->layers; k++) {
         mete_var *w = mete_weights(tape, vector, p->weight[k], p->width[k], p->width[k + 1]);
         x = mete_matmul(tape, x, w);
         x = mete_add(tape, x, mete_weights(tape, vector, p->bias[k], 1, p->width[k + 1]));
         if (!k && p->know.words) {
             table = mete_weights(tape, vector, p->condition_at, p->know.words, wide);
-            x = mete_add(tape, x, mete_bag(tape, table, c->condition, c->condition_begin, n,
-                                           p->condition_bag == 1));
+            x = mete_add(
+                tape, x,
+                mete_bag(tape, table, c->condition, c->condition_begin, n, p->condition_bag == 1));
         }
         if (!k && p->said_bag) {
             table = mete_weights(tape, vector, p->said_at, words, wide);
@@ -476,9 +478,9 @@ tape_answers(mete_tape *tape, const struct window_lm *p, const float *vector,
     size_t last = p->width[p->layers], outs = classes_of(p);
     mete_var *h = tape_hidden(tape, p, vector, query->count, c);
     if (query->want & METE_WANT_VALUE && p->critic)
-        a->value = mete_add(tape,
-                            mete_matmul(tape, h, mete_weights(tape, vector, p->value_at, last, 1)),
-                            mete_weights(tape, vector, p->value_bias_at, 1, 1));
+        a->value =
+            mete_add(tape, mete_matmul(tape, h, mete_weights(tape, vector, p->value_at, last, 1)),
+                     mete_weights(tape, vector, p->value_bias_at, 1, 1));
     if (!(query->want & ~METE_WANT_VALUE))
         return;
     mete_var *w = mete_weights(tape, vector, p->weight[p->layers], last, outs);
@@ -555,12 +557,12 @@ backward(mete_ctx *cx, const void *self, const mete_params *params, const mete_q
     return METE_OK;
 }
 
-METE_POLICY_PLUGIN(window_lm, "1.0", "a feed-forward neural n-gram language model",
-                   .doc = "Writes a response token by token from the last `window` tokens, the bag of "
-                          "the prompt's fields and, with said_bag, the bag of what was said.",
-                   .reference = "Bengio et al. 2003, A neural probabilistic language model, JMLR 3",
-                   .tags = "text language-model", .options = options,
-                   .state_size = sizeof(struct window_lm), .element = METE_F32,
-                   .flags = METE_SAMPLES, .open = open_window, .close = close_window, .save = save,
-                   .load = load, .describe = describe, .act = window_act, .forward = forward,
-                   .backward = backward, .encode = encode, .vocabulary = vocabulary);
+METE_POLICY_PLUGIN(
+    window_lm, "1.0", "a feed-forward neural n-gram language model",
+    .doc = "Writes a response token by token from the last `window` tokens, the bag of "
+           "the prompt's fields and, with said_bag, the bag of what was said.",
+    .reference = "Bengio et al. 2003, A neural probabilistic language model, JMLR 3",
+    .tags = "text language-model", .options = options, .state_size = sizeof(struct window_lm),
+    .element = METE_F32, .flags = METE_SAMPLES, .open = open_window, .close = close_window,
+    .save = save, .load = load, .describe = describe, .act = window_act, .forward = forward,
+    .backward = backward, .encode = encode, .vocabulary = vocabulary);

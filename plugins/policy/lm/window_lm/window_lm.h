@@ -14,13 +14,13 @@ struct words {
         size_t at, length;
         uint64_t hash;
         uint64_t count;
-    } *word;
+    } * word;
     size_t words, word_room;
     uint32_t *slot; /* number + 1; 0: empty */
     size_t slots;
 };
 
-int words_add(struct words *words, mete_text text); /* number, or -1 out of memory */
+int words_add(struct words *words, mete_text text);            /* number, or -1 out of memory */
 int32_t words_find(const struct words *words, mete_text text); /* number, or -1 */
 mete_text words_text(const struct words *words, size_t number);
 /* Keeps the `most` most frequent with at least `least` occurrences, most frequent first. */
@@ -36,9 +36,9 @@ struct window_lm {
     mete_strings inputs;
     int prompt, condition_bag, said_bag, critic;
 
-    mete_field *field; /* [inputs.count] */
-    struct words say;  /* what is said: number k is token k + 1 */
-    struct words know; /* conditions */
+    mete_field *field;                       /* [inputs.count] */
+    struct words say;                        /* what is said: number k is token k + 1 */
+    struct words know;                       /* conditions */
     size_t layers, width[WINDOW_HIDDEN + 1]; /* width[0]: window x embedding */
     size_t embed_at, condition_at, said_at, value_at, value_bias_at;
     size_t weight[WINDOW_HIDDEN + 1], bias[WINDOW_HIDDEN + 1]; /* the last is the output */

@@ -75,7 +75,8 @@ rehash(struct words *words, size_t slots)
 static int
 grow(struct words *words, size_t length)
 {
-    if (2 * (words->words + 1) > words->slots && rehash(words, words->slots ? 2 * words->slots : 64))
+    if (2 * (words->words + 1) > words->slots &&
+        rehash(words, words->slots ? 2 * words->slots : 64))
         return -1;
     if (words->words == words->word_room) {
         size_t room = words->word_room ? 2 * words->word_room : 64;
