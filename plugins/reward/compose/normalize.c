@@ -1,0 +1,127 @@
+/* normalize - the child's value on a common scale.
+ *
+ *   running  (v - mean) / (sd + epsilon) with moments of all batches so far, merged after each
+ *            (Welford 1962); `centre` off divides only
+ *   batch    the same with the moments of this batch
+ *   group    of the samples of one prompt
+ *   min_max  (v - least) / (largest - least) of all batches so far
+ *
+ * The moments are learnt in `update`, after a batch was used, and saved with the run.
+ */
+#include <math.h>
+#include <mete/reward.h>
+
+enum { RUNNING, BATCH, GROUP, MIN_MAX };
+enum { COUNT, MEAN, SQUARES, LEAST, LARGEST, STATE };
+
+struct normalize {
+    int mode, centre;
+    double epsilon, bound;
+    int state; /* tensor: count, mean, sum of squared differences, least, largest */
+};
+
+static const mete_option options[] = {
+    METE_ENUM(struct normalize, mode, RUNNING, "running|batch|group|min_max", "whose moments"),
+    METE_BOOL(struct normalize, centre, 1, "subtract the mean"),
+    METE_REAL(struct normalize, epsilon, 1e-8, 0, 1, "added to the standard deviation"),
+    METE_REAL(struct normalize, bound, 10, 0, 1e12, "results are cut at +-bound; 0: not"),
+    METE_OPTIONS_END
+};
+
+static int
+open_normalize(mete_ctx *cx, void *self)
+{
+    struct normalize *p = self;
+    p->state = mete_tensor(cx, "moments", METE_F64, STATE);
+    if (p->state < 0)
+        return p->state;
+    if (mete_child_per_step(cx, 0))
+        return mete_fail(cx, METE_ENOTSUP, "normalises values of episodes; '%s' is per step",
+                         mete_child_name(cx, 0));
+    return METE_OK;
+}
+
+struct moments {
+    double mean, sd;
+};
+
+static struct moments
+moments_of(const mete_scores *child, size_t from, size_t to)
+{
+    double sum = 0, square = 0;
+    size_t count = 0;
+    for (size_t i = from; i < to; i++)
+        if (!child->status[i]) {
+            sum += child->episode[i];
+            count++;
+        }
+    double mean = count ? sum / (double)count : 0;
+    for (size_t i = from; i < to; i++)
+        if (!child->status[i])
+            square += (child->episode[i] - mean) * (child->episode[i] - mean);
+    return (struct moments){mean, count > 1 ? sqrt(square / (double)(count - 1)) : 0};
+}
+
+static double
+scaled(const struct normalize *p, double v, struct moments m)
+{
+    double z = (p->centre ? v - m.mean : v) / (m.sd + p->epsilon);
+    if (m.sd == 0) /* no spread yet: nothing to scale by */
+        z = p->centre ? v - m.mean : v;
+    return p->bound > 0 ? fmax(-p->bound, fmin(p->bound, z)) : z;
+}
+
+static int
+score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
+{
+    const struct normalize *p = self;
+    const mete_scores *child = mete_child(cx, 0);
+    const double *state = mete_tensor_read(cx, p->state);
+    struct moments m = {state[MEAN], state[COUNT] > 1 ? sqrt(state[SQUARES] / (state[COUNT] - 1)) : 0};
+    double range = state[LARGEST] - state[LEAST];
+    if (p->mode == BATCH)
+        m = moments_of(child, 0, batch->episodes);
+    for (size_t g = 0; g < batch->groups; g++) {
+        if (p->mode == GROUP)
+            m = moments_of(child, batch->group[g], batch->group[g + 1]);
+        for (size_t i = batch->group[g]; i < batch->group[g + 1]; i++) {
+            out->status[i] = child->status[i];
+            out->episode[i] = p->mode == MIN_MAX
+                                  ? (range > 0 ? (child->episode[i] - state[LEAST]) / range : 0)
+                                  : scaled(p, child->episode[i], m);
+        }
+    }
+    return METE_OK;
+}
+
+/* Merges the batch's moments into the running ones. */
+static int
+update(mete_ctx *cx, void *self, const mete_batch *batch, const mete_scores *scores)
+{
+    const struct normalize *p = self;
+    const mete_scores *child = mete_child(cx, 0);
+    double *state = mete_tensor_write(cx, p->state);
+    (void)scores;
+    if (!state)
+        return METE_EPLUGIN;
+    for (size_t i = 0; i < batch->episodes; i++) {
+        double v = child->episode[i];
+        if (child->status[i])
+            continue;
+        double delta = v - state[MEAN];
+        state[LEAST] = state[COUNT] > 0 ? fmin(state[LEAST], v) : v;
+        state[LARGEST] = state[COUNT] > 0 ? fmax(state[LARGEST], v) : v;
+        state[COUNT] += 1;
+        state[MEAN] += delta / state[COUNT];
+        state[SQUARES] += delta * (v - state[MEAN]);
+    }
+    mete_metric(cx, "mean", state[MEAN]);
+    mete_metric(cx, "sd", state[COUNT] > 1 ? sqrt(state[SQUARES] / (state[COUNT] - 1)) : 0);
+    return METE_OK;
+}
+
+METE_REWARD_PLUGIN(normalize, "1.0", "the child's value on a common scale",
+    .doc = "running and min_max pass values through unscaled until a first batch was seen.",
+    .reference = "Welford 1962, Technometrics 4(3)", .options = options,
+    .state_size = sizeof(struct normalize), .flags = METE_COMBINES | METE_ONE_CHILD | METE_WHOLE_BATCH,
+    .open = open_normalize, .score = score, .update = update);

@@ -1,0 +1,71 @@
+/* sum - children added, each times its weight.
+ *
+ * A child that is not applicable to a row is left out of that row's sum; a row no child applies to is
+ * not applicable. A row that a child of nonzero weight failed is failed, for the sum is unknown. When
+ * any child's value is per step, so is the sum: the others count at the row's last step. Spreads add
+ * as of independent errors.
+ */
+#include <math.h>
+#include <mete/reward.h>
+
+static int
+open_sum(mete_ctx *cx, void *self)
+{
+    (void)self;
+    for (size_t k = 0; k < mete_child_count(cx); k++)
+        if (mete_child_per_step(cx, k)) {
+            mete_per_step(cx);
+            break;
+        }
+    mete_spread(cx);
+    return METE_OK;
+}
+
+/* What the children's statuses make of each row. Counts those that apply into applies[row]. */
+static void
+settle_rows(mete_ctx *cx, const mete_batch *batch, mete_scores *out)
+{
+    for (size_t i = 0; i < batch->episodes; i++) {
+        size_t applies = 0;
+        for (size_t k = 0; k < mete_child_count(cx); k++) {
+            uint8_t status = mete_child(cx, k)->status[i];
+            if (status > METE_NOT_APPLICABLE && mete_child_weight(cx, k) != 0)
+                out->status[i] = status;
+            applies += status == METE_VALID;
+        }
+        if (!applies && !out->status[i])
+            out->status[i] = METE_NOT_APPLICABLE;
+    }
+}
+
+static int
+score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
+{
+    (void)self;
+    for (size_t i = 0; i < batch->episodes; i++)
+        out->episode[i] = 0;
+    for (size_t k = 0; k < mete_child_count(cx); k++) {
+        const mete_scores *child = mete_child(cx, k);
+        double weight = mete_child_weight(cx, k);
+        if (out->step) {
+            const double *step = mete_child_steps(cx, batch, k);
+            if (!step)
+                return METE_ENOMEM;
+            for (size_t t = 0; t < batch->steps; t++)
+                out->step[t] += child->status[batch->step_row[t]] ? 0 : weight * step[t];
+        } else {
+            for (size_t i = 0; i < batch->episodes; i++) /* values of rows not valid are 0 */
+                out->episode[i] += weight * child->episode[i];
+        }
+        for (size_t i = 0; child->spread && i < batch->episodes; i++)
+            out->spread[i] += weight * weight * child->spread[i] * child->spread[i];
+    }
+    for (size_t i = 0; i < batch->episodes; i++)
+        out->spread[i] = sqrt(out->spread[i]);
+    settle_rows(cx, batch, out);
+    return METE_OK;
+}
+
+METE_REWARD_PLUGIN(sum, "1.0", "weighted sum of children",
+    .doc = "Weights stand in the children (weight = 0.5;) and may be schedules.",
+    .flags = METE_COMBINES, .open = open_sum, .score = score);
