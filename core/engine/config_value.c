@@ -184,11 +184,14 @@ mete__value_paths(mete__config *config, mete__value *value, const char *path)
     value->path = mete__config_keep(config, path);
     size_t index = 0;
     for (mete__value *item = value->first; item; item = item->next, index++) {
-        char below[2000];
+        size_t size = strlen(path) + 32 + (item->name ? strlen(item->name) : 0);
+        char *below = mete__arena_take(config->memory, size);
+        if (!below)
+            return;
         if (value->kind == METE__LIST)
-            snprintf(below, sizeof below, "%s[%zu]", path, index);
+            snprintf(below, size, "%s[%zu]", path, index);
         else
-            snprintf(below, sizeof below, "%s%s%s", path, *path ? "." : "", item->name);
+            snprintf(below, size, "%s%s%s", path, *path ? "." : "", item->name);
         mete__value_paths(config, item, below);
     }
 }

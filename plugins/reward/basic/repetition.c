@@ -8,14 +8,19 @@
 #include <mete/reward.h>
 #include <mete/text.h>
 
+enum { SHARE, ANY };
+
 struct repetition {
     int64_t n;
+    int measure;
     double scale;
     int repeated, looping;
 };
 
 static const mete_option options[] = {
     METE_INT(struct repetition, n, 4, 1, 64, "words in an n-gram"),
+    METE_ENUM(struct repetition, measure, SHARE, "share|any",
+              "share: of repeated n-grams; any: 1 when one comes twice"),
     METE_REAL(struct repetition, scale, -1, -1e6, 1e6, "score of a response that only repeats"),
     METE_OPTIONS_END
 };
@@ -52,7 +57,7 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
             same += hash[k] == hash[k - 1];
         repeated[i] = grams ? (double)same / (double)grams : 0;
         looping[i] = same > 0;
-        out->episode[i] = p->scale * repeated[i];
+        out->episode[i] = p->scale * (p->measure == ANY ? looping[i] : repeated[i]);
     }
     return METE_OK;
 }
