@@ -6,7 +6,8 @@
  *   group    of the samples of one prompt
  *   min_max  (v - least) / (largest - least) of all batches so far
  *
- * The moments are learnt in `update`, after a batch was used, and saved with the run.
+ * The moments are learnt in `update`, after a batch was used, and saved with the run. A child that is
+ * per step is normalised step by step (running and batch), with the moments of steps.
  */
 #include <math.h>
 #include <mete/reward.h>
@@ -35,9 +36,13 @@ open_normalize(mete_ctx *cx, void *self)
     p->state = mete_tensor(cx, "moments", METE_F64, STATE);
     if (p->state < 0)
         return p->state;
-    if (mete_child_per_step(cx, 0))
-        return mete_fail(cx, METE_ENOTSUP, "normalises values of episodes; '%s' is per step",
+    if (!mete_child_per_step(cx, 0))
+        return METE_OK;
+    if (p->mode == GROUP || p->mode == MIN_MAX)
+        return mete_fail(cx, METE_EINVAL,
+                         "'%s' is per step: only running and batch normalise step by step",
                          mete_child_name(cx, 0));
+    mete_per_step(cx);
     return METE_OK;
 }
 
@@ -62,6 +67,24 @@ moments_of(const mete_scores *child, size_t from, size_t to)
     return (struct moments){mean, count > 1 ? sqrt(square / (double)(count - 1)) : 0};
 }
 
+/* The same over the steps of valid rows. */
+static struct moments
+step_moments(const mete_scores *child, const mete_batch *batch)
+{
+    double sum = 0, square = 0;
+    size_t count = 0;
+    for (size_t t = 0; t < batch->steps; t++)
+        if (!child->status[batch->step_row[t]]) {
+            sum += child->step[t];
+            count++;
+        }
+    double mean = count ? sum / (double)count : 0;
+    for (size_t t = 0; t < batch->steps; t++)
+        if (!child->status[batch->step_row[t]])
+            square += (child->step[t] - mean) * (child->step[t] - mean);
+    return (struct moments){mean, count > 1 ? sqrt(square / (double)(count - 1)) : 0};
+}
+
 static double
 scaled(const struct normalize *p, double v, struct moments m)
 {
@@ -80,7 +103,9 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     struct moments m = {state[MEAN], state[COUNT] > 1 ? sqrt(state[SQUARES] / (state[COUNT] - 1)) : 0};
     double range = state[LARGEST] - state[LEAST];
     if (p->mode == BATCH)
-        m = moments_of(child, 0, batch->episodes);
+        m = child->step ? step_moments(child, batch) : moments_of(child, 0, batch->episodes);
+    for (size_t t = 0; child->step && t < batch->steps; t++)
+        out->step[t] = scaled(p, child->step[t], m);
     for (size_t g = 0; g < batch->groups; g++) {
         if (p->mode == GROUP)
             m = moments_of(child, batch->group[g], batch->group[g + 1]);
@@ -94,6 +119,17 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     return METE_OK;
 }
 
+static void
+take(double *state, double v)
+{
+    double delta = v - state[MEAN];
+    state[LEAST] = state[COUNT] > 0 ? fmin(state[LEAST], v) : v;
+    state[LARGEST] = state[COUNT] > 0 ? fmax(state[LARGEST], v) : v;
+    state[COUNT] += 1;
+    state[MEAN] += delta / state[COUNT];
+    state[SQUARES] += delta * (v - state[MEAN]);
+}
+
 /* Merges the batch's moments into the running ones. */
 static int
 update(mete_ctx *cx, void *self, const mete_batch *batch, const mete_scores *scores)
@@ -104,17 +140,12 @@ update(mete_ctx *cx, void *self, const mete_batch *batch, const mete_scores *sco
     (void)scores;
     if (!state)
         return METE_EPLUGIN;
-    for (size_t i = 0; i < batch->episodes; i++) {
-        double v = child->episode[i];
-        if (child->status[i])
-            continue;
-        double delta = v - state[MEAN];
-        state[LEAST] = state[COUNT] > 0 ? fmin(state[LEAST], v) : v;
-        state[LARGEST] = state[COUNT] > 0 ? fmax(state[LARGEST], v) : v;
-        state[COUNT] += 1;
-        state[MEAN] += delta / state[COUNT];
-        state[SQUARES] += delta * (v - state[MEAN]);
-    }
+    for (size_t t = 0; child->step && t < batch->steps; t++)
+        if (!child->status[batch->step_row[t]])
+            take(state, child->step[t]);
+    for (size_t i = 0; !child->step && i < batch->episodes; i++)
+        if (!child->status[i])
+            take(state, child->episode[i]);
     mete_metric(cx, "mean", state[MEAN]);
     mete_metric(cx, "sd", state[COUNT] > 1 ? sqrt(state[SQUARES] / (state[COUNT] - 1)) : 0);
     return METE_OK;
