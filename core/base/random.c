@@ -103,7 +103,8 @@ mete_permute(uint64_t key, uint64_t i, uint64_t n)
     do {
         uint64_t left = i >> half, right = i & mask;
         for (uint64_t round = 0; round < 6; round++) {
-            uint64_t mixed = mete_mix64(key ^ (right + (round << 40) + UINT64_C(0x9e3779b97f4a7c15)));
+            uint64_t mixed =
+                mete_mix64(key ^ (right + (round << 40) + UINT64_C(0x9e3779b97f4a7c15)));
             uint64_t next = left ^ (mixed & mask);
             left = right;
             right = next;

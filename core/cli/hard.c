@@ -1,5 +1,5 @@
-/* hard.c - responses that break careless code, in four groups of three: made the same every time, so
- * that whatever differs between two scorings is the plugin's.
+/* hard.c - responses that break careless code, in four groups of three: made the same every time,
+ * so that whatever differs between two scorings is the plugin's.
  */
 #include "cli/selftest.h"
 

@@ -1,5 +1,5 @@
-/* resolve.c - makes the file names in a config absolute, so that the copy in the run folder names the
- * same files from there. Which values are file names the option tables say; nothing is guessed.
+/* resolve.c - makes the file names in a config absolute, so that the copy in the run folder names
+ * the same files from there. Which values are file names the option tables say; nothing is guessed.
  */
 #include "cli/train.h"
 

@@ -29,7 +29,7 @@ element_size(uint32_t level, uint32_t element)
     }
 }
 
-/* ---- which columns ------------------------------------------------------------------------------- */
+/* ---- which columns --------------------------------------------------------------------------- */
 
 static mete_text
 source(mete__value *data, mete__value *map, const char *name, mete__errors *errors)
@@ -205,7 +205,7 @@ mete__rows_begin(mete__rows *rows, size_t slots, uint64_t number)
     return good;
 }
 
-/* ---- one record ---------------------------------------------------------------------------------- */
+/* ---- one record ------------------------------------------------------------------------------ */
 
 /* Texts inside the line live as long as it; others are copied. */
 static mete_text
@@ -428,7 +428,7 @@ mete__rows_take(mete__rows *rows, size_t slot, mete__part *part, const mete__rec
     rows->prompt_id[slot] = identity(rows, slot);
 }
 
-/* ---- the batch ----------------------------------------------------------------------------------- */
+/* ---- the batch ------------------------------------------------------------------------------- */
 
 static bool
 same_group(const mete__rows *rows, size_t a, size_t b)

@@ -61,7 +61,8 @@ typedef struct mete__part {
 /* Columns of all reward and rubric nodes; names from the config's `data`. Errors are added. */
 mete__rows *mete__rows_new(mete__engine *engine, mete__config *config, mete__errors *errors);
 void mete__rows_free(mete__rows *rows);
-/* Room for so many slots, the first of which is record `number` (from 1); what was there is gone. false: out of memory. */
+/* Room for so many slots, the first of which is record `number` (from 1); what was there is gone.
+ * false: out of memory. */
 bool mete__rows_begin(mete__rows *rows, size_t slots, uint64_t number);
 /* Record `slot`, and the line its texts may be borrowed from ({NULL, 0}:
  * none). */

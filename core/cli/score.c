@@ -52,7 +52,7 @@ struct scorer {
     uint64_t told; /* bad records named on stderr */
 };
 
-/* ---- reading ------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static bool
 add_slot(struct scorer *s, size_t begin, size_t end, uint64_t number)
@@ -121,7 +121,7 @@ read_more(struct scorer *s, size_t most, mete_error *err)
     return 1;
 }
 
-/* ---- parsing ------------------------------------------------------------------------------------- */
+/* ---- parsing --------------------------------------------------------------------------------- */
 
 static void
 parse_part(void *user, size_t p)
@@ -163,7 +163,7 @@ take_records(struct scorer *s, mete_error *err)
     return 1;
 }
 
-/* ---- one chunk ----------------------------------------------------------------------------------- */
+/* ---- one chunk ------------------------------------------------------------------------------- */
 
 static int
 tell_bad(struct scorer *s, size_t slots)
@@ -309,7 +309,7 @@ score_records(struct scorer *s)
     }
 }
 
-/* ---- the command --------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static bool
 is_table(const char *path)

@@ -99,7 +99,7 @@ mete__score_begin(mete__report_sum *sum, const mete__rows *rows, size_t slots)
     }
 }
 
-/* ---- lines --------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static char *
 put_bytes(char *at, const char *data, size_t length)
@@ -237,7 +237,7 @@ mete__score_write(const mete__report_sum *sum, const mete__rows *rows, size_t fr
         put_line(sum, rows, slot, rows->number + slot, out);
 }
 
-/* ---- the summary --------------------------------------------------------------------------------- */
+/* ---- the summary ----------------------------------------------------------------------------- */
 
 static double
 mean(const mete__shown *shown)

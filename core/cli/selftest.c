@@ -37,7 +37,7 @@ tell(struct selftest *t, bool good, const char *what, const char *why)
         printf("ok      %s\n", what);
 }
 
-/* ---- an engine around the plugin ----------------------------------------------------------------- */
+/* ---- an engine around the plugin ------------------------------------------------------------- */
 
 struct host {
     mete__config *config;
@@ -113,7 +113,7 @@ check_opening(struct selftest *t)
     tell(t, good, "opened and closed 50 times", why);
 }
 
-/* ---- scores -------------------------------------------------------------------------------------- */
+/* ---- scores ---------------------------------------------------------------------------------- */
 
 static void
 check_one_by_one(struct selftest *t, struct host *host, const struct mete__scored *whole,
@@ -192,7 +192,7 @@ check_reward(struct selftest *t)
     host_close(&host);
 }
 
-/* ---- the command --------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 /* The folder that holds KIND/NAME.so goes before all others, so that the engine finds this file. */
 static void

@@ -41,7 +41,7 @@ now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* ---- sinks --------------------------------------------------------------------------------------- */
+/* ---- sinks ----------------------------------------------------------------------------------- */
 
 static int
 sink_metrics(void *user, const char *json, size_t length, mete_error *err)
@@ -88,7 +88,7 @@ sink_log(void *user, const char *path, int level, const char *text)
     sink_event(user, kind[level < 0 ? 0 : level > 2 ? 2 : level], line);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 void
 mete__run_options_read(const mete__args *args, mete__config *config, mete__run_options *o,
@@ -155,7 +155,7 @@ mete__training_close(mete__training *training)
     free(training->text);
 }
 
-/* ---- checkpoints --------------------------------------------------------------------------------- */
+/* ---- checkpoints ----------------------------------------------------------------------------- */
 
 static int
 note_number(mete__checkpoint *checkpoint, const char *key, uint64_t number, mete_error *err)
@@ -227,7 +227,7 @@ save(mete__training *training, mete_error *err)
     return rc;
 }
 
-/* ---- the run ------------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 static int
 failed(mete__training *training, const mete_error *err)

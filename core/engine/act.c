@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- actions: arrays by lane, and each lane's tokens ------------------------------------------- */
+/* ---- actions: arrays by lane, and each lane's tokens ----------------------------------------- */
 
 typedef struct lane_tokens {
     mete_token *token;
@@ -112,8 +112,8 @@ enlarge(mete_ctx *cx, const actions_host *host, void *old, size_t used, size_t *
     size_t grown = *room ? 2 * *room : 32;
     while (grown < need)
         grown *= 2;
-    void *data = host->borrowed ? mete__arena_take(cx->arena, grown * each)
-                                : realloc(old, grown * each);
+    void *data =
+        host->borrowed ? mete__arena_take(cx->arena, grown * each) : realloc(old, grown * each);
     if (!data)
         return NULL;
     if (host->borrowed && used)
@@ -219,8 +219,8 @@ mete_batch_of_actions(mete_ctx *cx, const mete_lanes *lanes, const mete_actions 
     for (size_t i = 0; i <= count; i++)
         begin[i] = row[i] = (uint32_t)i;
     memset(one, 1, count + 1);
-    mete_batch *out = (mete_batch *)(uintptr_t)mete__batch_rows(lanes->context, row, count, false,
-                                                                cx->arena);
+    mete_batch *out =
+        (mete_batch *)(uintptr_t)mete__batch_rows(lanes->context, row, count, false, cx->arena);
     if (!out) {
         mete_fail(cx, METE_ENOMEM, "out of memory");
         return NULL;
@@ -245,7 +245,7 @@ mete_batch_of_actions(mete_ctx *cx, const mete_lanes *lanes, const mete_actions 
     return out;
 }
 
-/* ---- describing and parameters ------------------------------------------------------------------ */
+/* ---- describing and parameters --------------------------------------------------------------- */
 
 /* Policies a policy holds: their parameters follow its own, in the order they were built. */
 static mete_node *
@@ -347,7 +347,7 @@ resolve(const mete_node *model, mete_params *params)
     return NULL;
 }
 
-/* ---- calls ---------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 static int
 absent(const mete_node *policy, const char *what, mete_error *err)
@@ -371,9 +371,10 @@ check_actions(mete_ctx *cx, const mete_lanes *lanes, const mete_actions *out)
         return METE_OK;
     for (size_t i = 0; i < lanes->count; i++)
         if (!isfinite(out->logp[i]) || (out->heads && !isfinite(out->value[i * out->heads])))
-            return mete_fail(cx, METE_EPLUGIN,
-                             "acted with a log-probability or value that is no number (episode %llu)",
-                             (unsigned long long)lanes->episode[i]);
+            return mete_fail(
+                cx, METE_EPLUGIN,
+                "acted with a log-probability or value that is no number (episode %llu)",
+                (unsigned long long)lanes->episode[i]);
     return mete_fail(cx, METE_EPLUGIN, "acted with a vector that is no number");
 }
 
@@ -446,7 +447,7 @@ mete__policy_learn(mete_node *policy, const mete_batch *batch, const mete_scores
     return mete__ctx_blame(policy, status, err);
 }
 
-/* ---- wrappers ------------------------------------------------------------------------------------- */
+/* ---- wrappers -------------------------------------------------------------------------------- */
 
 static mete_params
 inner_params(const mete_node *inner, const mete_params *params)
@@ -484,8 +485,8 @@ mete_inner_backward(mete_ctx *cx, mete_node *inner, const mete_params *params,
                     float *grad)
 {
     mete_params own = inner_params(inner, params);
-    return mete__policy_backward(inner, &own, query, adjoint, tape,
-                                 grad + inner->parameter_offset, cx->err);
+    return mete__policy_backward(inner, &own, query, adjoint, tape, grad + inner->parameter_offset,
+                                 cx->err);
 }
 
 int
@@ -501,7 +502,7 @@ mete_inner_info(mete_ctx *cx, mete_node *inner)
     return &inner->info;
 }
 
-/* ---- models asked by rewards ------------------------------------------------------------------- */
+/* ---- models asked by rewards ----------------------------------------------------------------- */
 
 /* Steps asked about at once: bounds the tape's memory on long batches. */
 #define ASK_STEPS 4096
@@ -512,7 +513,8 @@ mete_model_logp(mete_ctx *cx, mete_node *model, const mete_batch *batch)
     mete_params params;
     mete_node *policy = model ? resolve(model, &params) : NULL;
     if (!policy) {
-        mete_fail(cx, METE_EINVAL, "the model '%s' has no parameters yet (no snapshot of it is taken)",
+        mete_fail(cx, METE_EINVAL,
+                  "the model '%s' has no parameters yet (no snapshot of it is taken)",
                   model ? model->name : "");
         return NULL;
     }

@@ -97,11 +97,13 @@ mete__builder_new(void)
     return builder;
 }
 
-#define EACH_VECTOR(DO)                                                                            \
-    DO(id) DO(prompt_id) DO(task_id) DO(first_step) DO(starts) DO(terminated) DO(truncated)        \
-        DO(masked) DO(step_begin) DO(group) DO(prompt) DO(response) DO(final_observation)          \
-            DO(final_value) DO(observation) DO(action) DO(action_vector) DO(action_mask) DO(logp)  \
-                DO(value) DO(loss_mask) DO(span) DO(step_row) DO(bytes)
+/* clang-format off */
+#define EACH_VECTOR(DO) \
+    DO(id) DO(prompt_id) DO(task_id) DO(first_step) DO(starts) DO(terminated) DO(truncated) \
+    DO(masked) DO(step_begin) DO(group) DO(prompt) DO(response) DO(final_observation) \
+    DO(final_value) DO(observation) DO(action) DO(action_vector) DO(action_mask) DO(logp) \
+    DO(value) DO(loss_mask) DO(span) DO(step_row) DO(bytes)
+/* clang-format on */
 
 static void
 drop_columns(mete__builder *builder)
@@ -230,8 +232,8 @@ mete__builder_row(mete__builder *builder, const mete__row *row)
         PUSH(builder, &builder->response, stored, store(builder, row->response));
     }
     if (shape->observation_size)
-        append(builder, &builder->final_observation, NULL,
-               shape->observation_size * sizeof(float), 1);
+        append(builder, &builder->final_observation, NULL, shape->observation_size * sizeof(float),
+               1);
     if (shape->heads)
         append(builder, &builder->final_value, NULL, shape->heads * sizeof(float), 1);
     for (size_t i = 0; i < builder->columns; i++)
@@ -252,8 +254,8 @@ mete__builder_steps(mete__builder *builder, size_t count, const float *observati
     for (size_t i = 0; row && i < count; i++)
         row[i] = (uint32_t)builder->id.count - 1;
     if (shape->observation_size)
-        append(builder, &builder->observation, observation,
-               shape->observation_size * sizeof(float), count);
+        append(builder, &builder->observation, observation, shape->observation_size * sizeof(float),
+               count);
     if (shape->action_size)
         append(builder, &builder->action_vector, action_vector, shape->action_size * sizeof(float),
                count);
@@ -285,9 +287,9 @@ mete__builder_steps(mete__builder *builder, size_t count, const float *observati
 int
 mete__builder_step(mete__builder *builder, const mete__step *step)
 {
-    int status = mete__builder_steps(builder, 1, step->observation, &step->action,
-                                     step->action_vector, step->action_mask, &step->logp,
-                                     step->value);
+    int status =
+        mete__builder_steps(builder, 1, step->observation, &step->action, step->action_vector,
+                            step->action_mask, &step->logp, step->value);
     if (status || !builder->shape.text)
         return status;
     size_t last = builder->step_row.count - 1;
@@ -407,8 +409,7 @@ texts(mete__builder *builder, const vector *v)
 static bool
 finish_columns(mete__builder *builder, mete_batch *batch)
 {
-    mete_column *out =
-        mete__arena_zero(builder->arena, (builder->columns + 1) * sizeof *out);
+    mete_column *out = mete__arena_zero(builder->arena, (builder->columns + 1) * sizeof *out);
     if (!out)
         return false;
     for (size_t i = 0; i < builder->columns; i++) {

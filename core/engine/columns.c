@@ -67,7 +67,8 @@ mete_texts_of(const mete_batch *batch, const mete_field *field, size_t row)
     const mete_text *data;
     if (column && column->offset) {
         data = column->data;
-        return (mete_texts){data + column->offset[row], column->offset[row + 1] - column->offset[row]};
+        return (mete_texts){data + column->offset[row],
+                            column->offset[row + 1] - column->offset[row]};
     }
     /* A list of one: the environment gives a single text under this name. */
     mete_field single = *field;

@@ -32,16 +32,16 @@ typedef enum mete__value_kind {
 
 typedef struct mete__value {
     mete__value_kind kind;
-    const char *name;  /* member name, NULL for list items and the root */
-    const char *path;  /* "reward.of[1].weight"; the root's is "" */
-    const char *file;  /* where it was written; "--set" for the command line */
+    const char *name; /* member name, NULL for list items and the root */
+    const char *path; /* "reward.of[1].weight"; the root's is "" */
+    const char *file; /* where it was written; "--set" for the command line */
     int line;
-    bool used;         /* somebody read it; unread members are unknown keys */
-    int64_t integer;   /* INT and BOOL */
-    double real;       /* REAL, and INT as a double */
+    bool used;       /* somebody read it; unread members are unknown keys */
+    int64_t integer; /* INT and BOOL */
+    double real;     /* REAL, and INT as a double */
     const char *string;
     struct mete__value *parent, *first, *last, *next;
-    size_t count;      /* members or items */
+    size_t count; /* members or items */
 } mete__value;
 
 typedef struct mete__config mete__config;

@@ -1,8 +1,8 @@
 /* config_read.c - libconfig's result as our tree, with --set and presets laid over it.
  *
- * Owns: reading files, bounding them, finding what libconfig gets wrong. A config is untrusted: size,
- * nesting and includes are checked before libconfig sees a byte. libconfig does not survive running
- * out of memory; that is outside the promise. */
+ * Owns: reading files, bounding them, finding what libconfig gets wrong. A config is untrusted:
+ * size, nesting and includes are checked before libconfig sees a byte. libconfig does not survive
+ * running out of memory; that is outside the promise. */
 #include "engine/config_tree.h"
 
 #include <ctype.h>
@@ -18,7 +18,7 @@
 #define MOST_INCLUDES 64
 #define INCLUDE_DEPTH 10
 
-/* ---- what libconfig must not see --------------------------------------------------------------- */
+/* ---- what libconfig must not see ------------------------------------------------------------- */
 
 typedef struct scan {
     mete__errors *errors;
@@ -73,7 +73,8 @@ check_number(const char *name, int line, const char *token, size_t length, mete_
     if (errno == ERANGE)
         mete__errors_add(errors, "%s:%d: %s does not fit 64 bits", name, line, copy);
     else if (!wide && (integer > INT32_MAX || integer < INT32_MIN))
-        mete__errors_add(errors, "%s:%d: %s does not fit 32 bits; write %sL", name, line, copy, copy);
+        mete__errors_add(errors, "%s:%d: %s does not fit 32 bits; write %sL", name, line, copy,
+                         copy);
 }
 
 static void scan_file(scan *to, const char *path, const char *from, int line);
@@ -140,7 +141,8 @@ scan_text(scan *to, const char *name, const char *text, size_t length)
             check_number(name, line, text + i, end - i, to->errors);
             i = end - 1;
         } else if (isalpha((unsigned char)c)) {
-            while (i + 1 < length && (isalnum((unsigned char)text[i + 1]) || strchr("_-*", text[i + 1])))
+            while (i + 1 < length &&
+                   (isalnum((unsigned char)text[i + 1]) || strchr("_-*", text[i + 1])))
                 i++;
         }
         fresh &= c == '\n' || c == ' ' || c == '\t' || c == '\r';
@@ -152,7 +154,8 @@ scan_file(scan *to, const char *path, const char *from, int line)
 {
     for (size_t i = 0; i < to->depth; i++)
         if (strcmp(to->chain[i], path) == 0) {
-            mete__errors_add(to->errors, "%s:%d: @include \"%s\" includes itself", from, line, path);
+            mete__errors_add(to->errors, "%s:%d: @include \"%s\" includes itself", from, line,
+                             path);
             return;
         }
     if (to->depth >= INCLUDE_DEPTH || ++to->files > MOST_INCLUDES) {
@@ -174,7 +177,7 @@ scan_file(scan *to, const char *path, const char *from, int line)
     free(text);
 }
 
-/* ---- libconfig's tree to ours ----------------------------------------------------------------------- */
+/* ---- libconfig's tree to ours ---------------------------------------------------------------- */
 
 static mete__value *
 convert(mete__config *config, const config_setting_t *setting, mete__value *parent,
@@ -237,7 +240,7 @@ parse(mete__config *config, const char *name, const char *text, mete__errors *er
     return root;
 }
 
-/* ---- --set -------------------------------------------------------------------------------------------- */
+/* ---- --set ----------------------------------------------------------------------------------- */
 
 /* VALUE in libconfig's syntax; a bare word is a string. */
 static mete__value *
@@ -341,7 +344,7 @@ mete__config_parse(const char *name, const char *text, size_t length, const char
     return config ? finish(config, set, sets, before, errors) : NULL;
 }
 
-/* ---- presets ------------------------------------------------------------------------------------------- */
+/* ---- presets --------------------------------------------------------------------------------- */
 
 mete__value *
 mete__config_preset(mete__config *config, const char *folder, const char *name,

@@ -13,7 +13,7 @@
 #define METE_DATA_DIR "/usr/local/share/mete"
 #endif
 
-/* ---- errors ---------------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 void
 mete__errors_add(mete__errors *errors, const char *format, ...)
@@ -52,7 +52,7 @@ mete__errors_free(mete__errors *errors)
     *errors = (mete__errors){0};
 }
 
-/* ---- making ----------------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------- */
 
 mete__config *
 mete__config_new(const char *path)
@@ -196,7 +196,7 @@ mete__value_paths(mete__config *config, mete__value *value, const char *path)
     }
 }
 
-/* ---- finding ----------------------------------------------------------------------------------------- */
+/* ---- finding --------------------------------------------------------------------------------- */
 
 mete__value *
 mete__value_get(mete__value *group, const char *name)
@@ -300,7 +300,8 @@ mete__value_put(mete__config *config, const char *path, mete__value *value, mete
         return;
     }
     /* A new member of a group that is there. */
-    if (!at && !*at_path && parent->kind == METE__GROUP && *name != '[' && path[0] != '@' && length) {
+    if (!at && !*at_path && parent->kind == METE__GROUP && *name != '[' && path[0] != '@' &&
+        length) {
         value->name = mete__arena_string(config->memory, name, length);
         append(parent, value);
         return;
@@ -320,12 +321,12 @@ mete__value_put(mete__config *config, const char *path, mete__value *value, mete
     free(near);
 }
 
-/* ---- typed reads ------------------------------------------------------------------------------------- */
+/* ---- typed reads ----------------------------------------------------------------------------- */
 
 static const char *
 kind_word(mete__value_kind kind)
 {
-    static const char *const word[] = {"a group",     "a list", "an integer",
+    static const char *const word[] = {"a group",       "a list",        "an integer",
                                        "a real number", "true or false", "a string"};
     return word[kind];
 }
@@ -333,8 +334,8 @@ kind_word(mete__value_kind kind)
 static void
 wrong_kind(const mete__value *value, const char *want, mete__errors *errors)
 {
-    mete__errors_add(errors, "%s:%d: %s is %s; it must be %s", value->file, value->line, value->path,
-                     kind_word(value->kind), want);
+    mete__errors_add(errors, "%s:%d: %s is %s; it must be %s", value->file, value->line,
+                     value->path, kind_word(value->kind), want);
 }
 
 int64_t
@@ -349,8 +350,9 @@ mete__value_int(mete__value *group, const char *name, int64_t def, int64_t lo, i
         return def;
     }
     if (value->integer < lo || value->integer > hi) {
-        mete__errors_add(errors, "%s:%d: %s = %lld is outside [%lld, %lld]", value->file, value->line,
-                         value->path, (long long)value->integer, (long long)lo, (long long)hi);
+        mete__errors_add(errors, "%s:%d: %s = %lld is outside [%lld, %lld]", value->file,
+                         value->line, value->path, (long long)value->integer, (long long)lo,
+                         (long long)hi);
         return def;
     }
     return value->integer;
@@ -439,7 +441,7 @@ mete__value_unknown(mete__value *group, const char *allowed, mete__errors *error
     }
 }
 
-/* ---- nearest names ----------------------------------------------------------------------------------- */
+/* ---- nearest names --------------------------------------------------------------------------- */
 
 /* Optimal string alignment distance (Damerau-Levenshtein with adjacent swaps), words below 64. */
 static size_t
@@ -488,7 +490,7 @@ mete__nearest(const char *name, const char *words)
     return found ? strndup(found, found_length) : NULL;
 }
 
-/* ---- files ------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 char *
 mete__path_folder(const char *file)
@@ -550,7 +552,8 @@ conf_folder(const mete__config *config, size_t k)
     case 1:
         return mete__path_folder(config->path);
     case 2: {
-        char *folder = mete__path_folder(config->path), *above = folder ? joined(folder, "..") : NULL;
+        char *folder = mete__path_folder(config->path),
+             *above = folder ? joined(folder, "..") : NULL;
         free(folder);
         return above;
     }

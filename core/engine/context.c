@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- scratch, one per thread ------------------------------------------------------------------ */
+/* ---- scratch, one per thread ----------------------------------------------------------------- */
 
 static _Thread_local mete__arena *scratch_arena;
 static _Thread_local mete_tape *scratch_tape;
@@ -55,16 +55,13 @@ mete__scratch_drop(void)
     scratch_tape = NULL;
 }
 
-/* ---- errors ------------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 mete_ctx
 mete__ctx_make(mete_node *node, unsigned phase, mete_error *err)
 {
-    mete_ctx cx = {.node = node,
-                   .engine = node->engine,
-                   .arena = mete__scratch(),
-                   .err = err,
-                   .phase = phase};
+    mete_ctx cx = {
+        .node = node, .engine = node->engine, .arena = mete__scratch(), .err = err, .phase = phase};
     return cx;
 }
 
@@ -95,7 +92,7 @@ mete_fail(mete_ctx *cx, int code, const char *format, ...)
     return mete__ctx_blame(cx->node, code, cx->err);
 }
 
-/* ---- memory and identity ---------------------------------------------------------------------- */
+/* ---- memory and identity --------------------------------------------------------------------- */
 
 void *
 mete_arena(mete_ctx *cx, size_t bytes)
@@ -166,7 +163,7 @@ mete_metric(mete_ctx *cx, const char *name, double value)
     pthread_mutex_unlock(&cx->engine->lock);
 }
 
-/* ---- declarations ------------------------------------------------------------------------------- */
+/* ---- declarations ---------------------------------------------------------------------------- */
 
 /* Room for one more of `count` elements; arrays grow by powers of two. */
 static void *
@@ -215,7 +212,8 @@ mete_tensor(mete_ctx *cx, const char *name, mete_type element, size_t count)
     if (!tensor->name || !tensor->data) {
         free(tensor->name);
         free(tensor->data);
-        return mete_fail(cx, METE_ENOMEM, "out of memory for tensor '%s' of %zu values", name, count);
+        return mete_fail(cx, METE_ENOMEM, "out of memory for tensor '%s' of %zu values", name,
+                         count);
     }
     return (int)node->tensors++;
 }
@@ -266,7 +264,8 @@ mete_parameter(mete_ctx *cx, const char *name, size_t rows, size_t columns, mete
 {
     mete_node *node = cx->node;
     if (!(cx->phase & METE__OPENING))
-        return mete_fail(cx, METE_EPLUGIN, "declared parameter '%s' outside open and describe", name);
+        return mete_fail(cx, METE_EPLUGIN, "declared parameter '%s' outside open and describe",
+                         name);
     if (!rows || !columns || rows > ((size_t)1 << 40) / columns)
         return mete_fail(cx, METE_EPLUGIN, "parameter '%s' has the shape %zu x %zu", name, rows,
                          columns);
@@ -314,10 +313,10 @@ int
 mete_signal(mete_ctx *cx, const char *name, mete_level level, mete_role role, double lo, double hi,
             const char *help)
 {
-    mete__declared what = {
-        .level = level, .element = METE_F64, .role = role, .lo = lo, .hi = hi};
+    mete__declared what = {.level = level, .element = METE_F64, .role = role, .lo = lo, .hi = hi};
     if (level > METE_STEP || level == METE_SCENE)
-        return mete_fail(cx, METE_EPLUGIN, "signal '%s' is at a level that signals do not have", name);
+        return mete_fail(cx, METE_EPLUGIN, "signal '%s' is at a level that signals do not have",
+                         name);
     return declare(cx, what, name, help);
 }
 

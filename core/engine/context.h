@@ -50,12 +50,12 @@ struct mete_ctx {
     mete__arena *arena;
     mete_error *err;
     unsigned phase;
-    mete__frame *frame;           /* scoring and update */
-    const mete__chunk *chunk;     /* rows of the frame this call has */
-    const mete_batch *batch;      /* as the plugin sees it */
-    mete_scores *child;           /* [children] shifted to the chunk */
-    struct mete__bytes *bytes;    /* mete_save_bytes */
-    mete_params params;           /* of the running policy call */
+    mete__frame *frame;        /* scoring and update */
+    const mete__chunk *chunk;  /* rows of the frame this call has */
+    const mete_batch *batch;   /* as the plugin sees it */
+    mete_scores *child;        /* [children] shifted to the chunk */
+    struct mete__bytes *bytes; /* mete_save_bytes */
+    mete_params params;        /* of the running policy call */
 };
 
 /* Behind mete_scores.host: which node's arrays, and where this view begins. */
@@ -84,8 +84,8 @@ typedef struct mete__criteria_entry {
 } mete__criteria_entry;
 
 typedef struct mete__node_private {
-    size_t number;       /* index in engine->node */
-    mete_node **gold;    /* gold children, apart */
+    size_t number;    /* index in engine->node */
+    mete_node **gold; /* gold children, apart */
     size_t golds;
     mete__live *live;
     size_t lives;
@@ -122,8 +122,8 @@ struct mete__engine {
     mete_node *reward, *policy, *environment;
     mete__snapshot *snapshot;
     size_t snapshots;
-    mete__arena *arena;  /* frames and contexts until mete__engine_reset */
-    mete__frame *frame;  /* of the last mete__score */
+    mete__arena *arena; /* frames and contexts until mete__engine_reset */
+    mete__frame *frame; /* of the last mete__score */
     uint64_t iteration;
     pthread_mutex_t lock;
     mete__errors *errors; /* while opening */

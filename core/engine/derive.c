@@ -302,7 +302,7 @@ mete__batch_rows(const mete_batch *batch, const uint32_t *row, size_t count, boo
     return out;
 }
 
-/* ---- the builders plugins have ----------------------------------------------------------------- */
+/* ---- the builders plugins have --------------------------------------------------------------- */
 
 /* New identities: hash(parent id, caller, draw). */
 static bool
@@ -349,8 +349,7 @@ mete_batch_repeat(mete_ctx *cx, const mete_batch *batch, size_t times)
         return out_of_memory(cx);
     for (size_t i = 0; i < count; i++)
         row[i] = (uint32_t)(i / times);
-    mete_batch *out =
-        (mete_batch *)(uintptr_t)mete__batch_rows(batch, row, count, true, cx->arena);
+    mete_batch *out = (mete_batch *)(uintptr_t)mete__batch_rows(batch, row, count, true, cx->arena);
     if (!out || !rename_rows(cx, batch, times, out))
         return out_of_memory(cx);
     return out;

@@ -29,8 +29,8 @@ check_header(const char *path, const Elf64_Ehdr *head, uint64_t size, mete_error
         return mete_error_set(err, METE_EPLUGIN, "%s is not a shared object", path);
     if (head->e_phentsize != sizeof(Elf64_Phdr) || head->e_phnum == 0 || head->e_phoff > size ||
         (uint64_t)head->e_phnum * sizeof(Elf64_Phdr) > size - head->e_phoff)
-        return mete_error_set(err, METE_EPLUGIN, "%s is cut short: its program headers are not in it",
-                              path);
+        return mete_error_set(err, METE_EPLUGIN,
+                              "%s is cut short: its program headers are not in it", path);
     if (head->e_shoff && (head->e_shoff > size ||
                           (uint64_t)head->e_shnum * head->e_shentsize > size - head->e_shoff))
         return mete_error_set(err, METE_EPLUGIN, "%s is cut short: its section table is not in it",
@@ -54,10 +54,11 @@ mete__elf_check(int fd, const char *path, mete_error *err)
         off_t at = (off_t)(head.e_phoff + i * sizeof part);
         if (pread(fd, &part, sizeof part, at) != (ssize_t)sizeof part)
             return mete_error_set(err, METE_EPLUGIN, "%s cannot be read whole", path);
-        if (part.p_type != PT_NULL && (part.p_offset > size || part.p_filesz > size - part.p_offset))
+        if (part.p_type != PT_NULL &&
+            (part.p_offset > size || part.p_filesz > size - part.p_offset))
             status = mete_error_set(err, METE_EPLUGIN,
-                                    "%s is cut short: a segment ends past the file's %llu bytes", path,
-                                    (unsigned long long)size);
+                                    "%s is cut short: a segment ends past the file's %llu bytes",
+                                    path, (unsigned long long)size);
     }
     return status;
 }

@@ -47,37 +47,37 @@ struct mete_node {
     mete__engine *engine;
     const mete__plugin *plugin;
     mete_kind kind;
-    char *name;         /* the config's name, else the plugin's */
-    char *path;         /* unique: "reward", "reward.rubric", "policy", "models.judge" */
-    mete__value *at;    /* its group in the config */
-    mete_node *parent;  /* the node that holds it, or NULL */
-    mete_node **child;  /* under `of`, in order */
+    char *name;        /* the config's name, else the plugin's */
+    char *path;        /* unique: "reward", "reward.rubric", "policy", "models.judge" */
+    mete__value *at;   /* its group in the config */
+    mete_node *parent; /* the node that holds it, or NULL */
+    mete_node **child; /* under `of`, in order */
     size_t children;
-    double *weight;     /* live weight of each child */
-    bool gold;          /* measured, never optimised */
-    uint64_t key;       /* of its random streams: hash(seed, path) */
-    void *self;         /* the plugin's state struct */
+    double *weight; /* live weight of each child */
+    bool gold;      /* measured, never optimised */
+    uint64_t key;   /* of its random streams: hash(seed, path) */
+    void *self;     /* the plugin's state struct */
     bool opened;
     mete__tensor *tensor;
     size_t tensors;
     mete__declared *declared; /* signals of a reward; columns and signals of an environment */
     size_t declareds;
-    mete_field *field;  /* columns it reads */
+    mete_field *field; /* columns it reads */
     size_t fields;
     mete__parameter *parameter;
     size_t parameters;
     size_t parameter_count;  /* floats of its own and of policies it holds */
     size_t parameter_offset; /* where its slice starts in its owner's vector */
     bool per_step, spread;
-    mete_policy_info info;   /* policies, after describe */
-    mete_spaces spaces;      /* environments */
+    mete_policy_info info; /* policies, after describe */
+    mete_spaces spaces;    /* environments */
     struct mete__node_private *private_;
 };
 
 typedef struct mete__engine_options {
     uint64_t seed;
-    unsigned threads;   /* workers, at least 1 */
-    bool check_only;    /* build and open, but read no more than needed */
+    unsigned threads; /* workers, at least 1 */
+    bool check_only;  /* build and open, but read no more than needed */
     /* sinks of mete_log and mete_metric; may be NULL */
     void (*log)(void *user, const char *path, int level, const char *text);
     void (*metric)(void *user, const char *name, double value);
@@ -90,7 +90,7 @@ typedef struct mete__engine_options {
 mete__engine *mete__engine_open(mete__config *config, const mete__engine_options *options,
                                 mete__errors *errors);
 void mete__engine_close(mete__engine *engine);
-mete_node *mete__engine_reward(mete__engine *engine);      /* root of the tree, or NULL */
+mete_node *mete__engine_reward(mete__engine *engine); /* root of the tree, or NULL */
 mete_node *mete__engine_policy(mete__engine *engine);
 mete_node *mete__engine_environment(mete__engine *engine);
 /* Every node, parents before children, in the config's order. */
@@ -109,7 +109,7 @@ void mete__engine_iteration(mete__engine *engine, uint64_t iteration);
 /* Releases scratch of all calls since the last; batches and scores made by them are gone. */
 void mete__engine_reset(mete__engine *engine);
 
-/* ---- Batches ---------------------------------------------------------------------------------- */
+/* ---- Batches --------------------------------------------------------------------------------- */
 
 /* A growing batch, filled by rollouts and readers. Memory is reused by mete__builder_reset. */
 typedef struct mete__builder mete__builder;
@@ -164,7 +164,7 @@ void mete__builder_numbers(mete__builder *builder, int column, const float *valu
 /* The batch, valid until the builder changes. NULL when memory ran out. Sees everything. */
 const mete_batch *mete__builder_batch(mete__builder *builder, mete_error *err);
 
-/* ---- Scoring ------------------------------------------------------------------------------------ */
+/* ---- Scoring --------------------------------------------------------------------------------- */
 
 /* Scores the tree under `root` on `batch`, gold nodes included. Each node's result stays readable
  * by mete__node_scores until the next mete__engine_reset. METE_OK, or the status of the first node
@@ -188,7 +188,7 @@ struct mete__checkpoint;
 int mete__engine_save(mete__engine *engine, struct mete__checkpoint *to, mete_error *err);
 int mete__engine_load(mete__engine *engine, const struct mete__checkpoint *from, mete_error *err);
 
-/* ---- Policies and environments -------------------------------------------------------------- */
+/* ---- Policies and environments --------------------------------------------------------------- */
 
 /* Lets a text policy learn its vocabulary, then describes it: parameters are known after. */
 int mete__policy_describe(mete_node *policy, const mete_spaces *spaces, const mete_batch *texts,
@@ -228,8 +228,8 @@ mete_texts mete__observations_list(const mete_observations *observations, size_t
 mete_transitions *mete__transitions_new(const mete_node *environment, mete_observations *next);
 void mete__transitions_free(mete_transitions *transitions);
 int mete__environment_spaces(mete_node *environment, size_t lanes, mete_error *err);
-int mete__environment_reset(mete_node *environment, const mete_reset *reset,
-                            mete_observations *out, mete_error *err);
+int mete__environment_reset(mete_node *environment, const mete_reset *reset, mete_observations *out,
+                            mete_error *err);
 /* Zeroes reward, terminated, truncated and signals, then steps. */
 int mete__environment_step(mete_node *environment, const mete_actions *actions,
                            mete_transitions *out, mete_error *err);

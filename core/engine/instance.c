@@ -13,7 +13,7 @@
 static const char *const loop_words[] = {"group", "lanes", "steps", "observe"};
 static const char *const builtin_models[] = {"policy", "reference", "old", "ema"};
 
-/* ---- making and freeing one node ----------------------------------------------------------------- */
+/* ---- making and freeing one node ------------------------------------------------------------- */
 
 static mete_node *
 node_new(mete__engine *engine, mete_kind kind, const char *name, const char *path)
@@ -193,7 +193,7 @@ bind_schedule(void *user, double *target, const mete__schedule *schedule)
     live_add(((build *)user)->node, target, schedule);
 }
 
-/* ---- children, reserved words --------------------------------------------------------------- */
+/* ---- children, reserved words ---------------------------------------------------------------- */
 
 /* A child's path ends in its name, so paths survive reordering; a second child of one name gets a
  * number, which is refused later unless names differ. */
@@ -246,10 +246,11 @@ build_children(mete__engine *engine, mete_node *node, mete__value *of)
         char path[1024];
         child_path(node, name, path, sizeof path);
         if (find_path(engine, path)) {
-            mete__errors_add(engine->errors,
-                             "%s:%d: two children of %s are called '%s'; give each a name of its own "
-                             "(name = \"...\")",
-                             item->file, item->line, node->path, name);
+            mete__errors_add(
+                engine->errors,
+                "%s:%d: two children of %s are called '%s'; give each a name of its own "
+                "(name = \"...\")",
+                item->file, item->line, node->path, name);
             continue;
         }
         mete_node *child = build_node(engine, METE_KIND_REWARD, item, path, node);
@@ -283,13 +284,13 @@ read_reserved(mete__engine *engine, mete_node *node, mete__value *group)
                          core->line, node->path);
         return;
     }
-    node->private_->update_every = (uint64_t)mete__value_int(core, "update_every", 1, 1, 1000000000,
-                                                             engine->errors);
+    node->private_->update_every =
+        (uint64_t)mete__value_int(core, "update_every", 1, 1, 1000000000, engine->errors);
     mete__value_get(core, "stream"); /* the loop's */
     mete__value_unknown(core, "update_every stream", engine->errors);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------ */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int
 node_open(mete_node *node)
@@ -340,8 +341,8 @@ build_node(mete__engine *engine, mete_kind kind, mete__value *group, const char 
 {
     mete__errors *errors = engine->errors;
     if (group->kind != METE__GROUP) {
-        mete__errors_add(errors, "%s:%d: %s must be a group { use = ...; }", group->file, group->line,
-                         group->path);
+        mete__errors_add(errors, "%s:%d: %s must be a group { use = ...; }", group->file,
+                         group->line, group->path);
         return NULL;
     }
     size_t before = errors->count;
@@ -386,7 +387,7 @@ build_node(mete__engine *engine, mete_kind kind, mete__value *group, const char 
     return node;
 }
 
-/* ---- the engine --------------------------------------------------------------------------------- */
+/* ---- the engine ------------------------------------------------------------------------------ */
 
 /* Every column a reward, rubric generator or policy needs must be provided by the environment. */
 static void
@@ -411,8 +412,9 @@ check_fields(mete__engine *engine)
                 const mete__declared *declared = &environment->declared[i];
                 bool level = declared->level == field->level ||
                              (field->level == METE_LIST && declared->level == METE_EPISODE);
-                bool seen = declared->visible == METE_SEE_POLICY || node->gold ||
-                            (declared->visible == METE_SEE_REWARD && node->kind == METE_KIND_REWARD);
+                bool seen =
+                    declared->visible == METE_SEE_POLICY || node->gold ||
+                    (declared->visible == METE_SEE_REWARD && node->kind == METE_KIND_REWARD);
                 found |= level && seen && declared->element == field->element &&
                          strcmp(declared->name, field->name) == 0;
                 size_t more = strlen(declared->name) + 1;

@@ -29,7 +29,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct loaded {
     struct loaded *next;
     mete__plugin plugin;
-} *all;
+} * all;
 
 const char *
 mete__kind_word(mete_kind kind)
@@ -38,7 +38,7 @@ mete__kind_word(mete_kind kind)
     return kind <= METE_KIND_ENVIRONMENT ? word[kind] : word[0];
 }
 
-/* ---- where plugins are ---------------------------------------------------------------------------- */
+/* ---- where plugins are ----------------------------------------------------------------------- */
 
 static char *path_item[MOST_PATHS];
 static size_t path_items;
@@ -118,7 +118,7 @@ mete__plugin_names(mete_kind kind)
     return out;
 }
 
-/* ---- the descriptor ---------------------------------------------------------------------------------- */
+/* ---- the descriptor -------------------------------------------------------------------------- */
 
 static size_t
 own_size(uint32_t kind)
@@ -174,8 +174,8 @@ check_functions(const char *file, const mete__plugin *plugin, mete_error *err)
                                                   : NULL;
     }
     if (missing)
-        return mete_error_set(err, METE_EPLUGIN, "%s has no function `%s`, which every %s needs", file,
-                              missing, mete__kind_word(plugin->as.head.kind));
+        return mete_error_set(err, METE_EPLUGIN, "%s has no function `%s`, which every %s needs",
+                              file, missing, mete__kind_word(plugin->as.head.kind));
     return METE_OK;
 }
 
@@ -186,31 +186,34 @@ check_descriptor(const char *file, const char *name, mete_kind kind, const mete_
 {
     static const mete_option none[] = {METE_OPTIONS_END};
     if (from->abi >> 16 != METE_ABI_MAJOR)
-        return mete_error_set(err, METE_EPLUGIN,
-                              "%s is built for mete ABI %u; this mete speaks %d: rebuild the plugin",
-                              file, from->abi >> 16, METE_ABI_MAJOR);
+        return mete_error_set(
+            err, METE_EPLUGIN,
+            "%s is built for mete ABI %u; this mete speaks %d: rebuild the plugin", file,
+            from->abi >> 16, METE_ABI_MAJOR);
     size_t size = own_size(from->kind);
     if (!size || (kind && from->kind != kind))
-        return mete_error_set(err, METE_EPLUGIN, "%s is a %s plugin, in the folder of %s plugins", file,
-                              mete__kind_word((mete_kind)from->kind), mete__kind_word(kind));
+        return mete_error_set(err, METE_EPLUGIN, "%s is a %s plugin, in the folder of %s plugins",
+                              file, mete__kind_word((mete_kind)from->kind), mete__kind_word(kind));
     if (from->size < sizeof(mete_plugin) || from->size > 65536)
-        return mete_error_set(err, METE_EPLUGIN, "%s has a descriptor of %u bytes, shorter than its head",
-                              file, from->size);
+        return mete_error_set(err, METE_EPLUGIN,
+                              "%s has a descriptor of %u bytes, shorter than its head", file,
+                              from->size);
     memset(to, 0, sizeof *to);
     memcpy(&to->as, from, from->size < size ? from->size : size);
     to->as.head.size = (uint32_t)size;
     mete_plugin *head = &to->as.head;
     if (!head->name || strcmp(head->name, name) != 0)
-        return mete_error_set(err, METE_EPLUGIN, "%s calls itself '%s'; its file name must be its name",
-                              file, head->name ? head->name : "");
+        return mete_error_set(err, METE_EPLUGIN,
+                              "%s calls itself '%s'; its file name must be its name", file,
+                              head->name ? head->name : "");
     if (!head->version || !*head->version || !head->summary || !*head->summary)
         return mete_error_set(err, METE_EPLUGIN, "%s has no version or no summary", file);
     if (head->state_size > ((uint64_t)1 << 32) || head->episode_size > ((uint64_t)1 << 28) ||
         head->lane_size > ((uint64_t)1 << 28))
         return mete_error_set(err, METE_EPLUGIN, "%s asks for a state of absurd size", file);
     if (head->options && head->option_size < LEAST_ROW)
-        return mete_error_set(err, METE_EPLUGIN, "%s has option rows of %u bytes, shorter than any", file,
-                              head->option_size);
+        return mete_error_set(err, METE_EPLUGIN, "%s has option rows of %u bytes, shorter than any",
+                              file, head->option_size);
     head->options = head->options ? normalise_options(head) : none;
     head->option_size = sizeof(mete_option);
     if (!head->options)
@@ -221,7 +224,7 @@ check_descriptor(const char *file, const char *name, mete_kind kind, const mete_
     return check_functions(file, to, err);
 }
 
-/* ---- files ------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* Regular, not a link, not writable by everybody; nor its folder. */
 static int
@@ -234,12 +237,16 @@ check_file(const char *file, mete_error *err)
     if (lstat(file, &is))
         return mete_error_set(err, METE_EIO, "%s: %s", file, strerror(errno));
     if (!S_ISREG(is.st_mode))
-        return mete_error_set(err, METE_EPLUGIN, "%s is not a regular file; plugins are not followed "
-                              "through links", file);
+        return mete_error_set(err, METE_EPLUGIN,
+                              "%s is not a regular file; plugins are not followed "
+                              "through links",
+                              file);
     if (is.st_mode & S_IWOTH)
-        return mete_error_set(err, METE_EPLUGIN, "%s may be written by everybody: chmod o-w it", file);
+        return mete_error_set(err, METE_EPLUGIN, "%s may be written by everybody: chmod o-w it",
+                              file);
     if (stat(folder, &is) == 0 && (is.st_mode & S_IWOTH) && !(is.st_mode & S_ISVTX))
-        return mete_error_set(err, METE_EPLUGIN, "%s may be written by everybody: chmod o-w it", folder);
+        return mete_error_set(err, METE_EPLUGIN, "%s may be written by everybody: chmod o-w it",
+                              folder);
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return mete_error_set(err, METE_EIO, "%s: %s", file, strerror(errno));
@@ -255,12 +262,13 @@ no_symbol(const char *file, void *handle, mete_error *err)
         char symbol[32];
         snprintf(symbol, sizeof symbol, "mete_plugin_v%d", major);
         if (dlsym(handle, symbol))
-            return mete_error_set(err, METE_EPLUGIN,
-                                  "%s is built for mete ABI %d; this mete speaks %d: rebuild the plugin",
-                                  file, major, METE_ABI_MAJOR);
+            return mete_error_set(
+                err, METE_EPLUGIN,
+                "%s is built for mete ABI %d; this mete speaks %d: rebuild the plugin", file, major,
+                METE_ABI_MAJOR);
     }
-    return mete_error_set(err, METE_EPLUGIN, "%s is no mete plugin: it exports no mete_plugin_v%d", file,
-                          METE_ABI_MAJOR);
+    return mete_error_set(err, METE_EPLUGIN, "%s is no mete plugin: it exports no mete_plugin_v%d",
+                          file, METE_ABI_MAJOR);
 }
 
 /* Loads one file; the lock is held. */
@@ -323,7 +331,8 @@ mete__plugin_get(mete_kind kind, const char *name, mete_error *err)
 {
     if (!good_name(name)) {
         mete_error_set(err, METE_EINVAL,
-                       "'%s' is no plugin name: lower-case letters, digits and _, at most 63", name);
+                       "'%s' is no plugin name: lower-case letters, digits and _, at most 63",
+                       name);
         return NULL;
     }
     size_t paths;

@@ -9,27 +9,27 @@
 static const char *
 type_word(const mete_option *row)
 {
-    static const char *const word[] = {
-        [METE_OPTION_BOOL] = "true or false",
-        [METE_OPTION_INT] = "integer",
-        [METE_OPTION_REAL] = "number",
-        [METE_OPTION_STRING] = "string",
-        [METE_OPTION_ENUM] = "one of",
-        [METE_OPTION_FILE] = "file",
-        [METE_OPTION_INTS] = "list of integers",
-        [METE_OPTION_REALS] = "list of numbers",
-        [METE_OPTION_STRINGS] = "list of strings",
-        [METE_OPTION_FIELD] = "column",
-        [METE_OPTION_DATA] = "data file, or { file; map; limit; on_bad; }",
-        [METE_OPTION_MODEL] = "name of a model",
-        [METE_OPTION_REWARD] = "reward { use = ...; }",
-        [METE_OPTION_REWARDS] = "list of rewards",
-        [METE_OPTION_RUBRIC] = "rubric generator { use = ...; }",
-        [METE_OPTION_POLICY] = "policy { use = ...; }",
-        [METE_OPTION_POLICIES] = "list of policies",
-        [METE_OPTION_ENVIRONMENT] = "environment { use = ...; }",
-        [METE_OPTION_ENVIRONMENTS] = "list of environments",
-        [METE_OPTION_LIST] = "list of groups"};
+    static const char *const word[] = {[METE_OPTION_BOOL] = "true or false",
+                                       [METE_OPTION_INT] = "integer",
+                                       [METE_OPTION_REAL] = "number",
+                                       [METE_OPTION_STRING] = "string",
+                                       [METE_OPTION_ENUM] = "one of",
+                                       [METE_OPTION_FILE] = "file",
+                                       [METE_OPTION_INTS] = "list of integers",
+                                       [METE_OPTION_REALS] = "list of numbers",
+                                       [METE_OPTION_STRINGS] = "list of strings",
+                                       [METE_OPTION_FIELD] = "column",
+                                       [METE_OPTION_DATA] =
+                                           "data file, or { file; map; limit; on_bad; }",
+                                       [METE_OPTION_MODEL] = "name of a model",
+                                       [METE_OPTION_REWARD] = "reward { use = ...; }",
+                                       [METE_OPTION_REWARDS] = "list of rewards",
+                                       [METE_OPTION_RUBRIC] = "rubric generator { use = ...; }",
+                                       [METE_OPTION_POLICY] = "policy { use = ...; }",
+                                       [METE_OPTION_POLICIES] = "list of policies",
+                                       [METE_OPTION_ENVIRONMENT] = "environment { use = ...; }",
+                                       [METE_OPTION_ENVIRONMENTS] = "list of environments",
+                                       [METE_OPTION_LIST] = "list of groups"};
     return row->type < sizeof word / sizeof *word && word[row->type] ? word[row->type] : "?";
 }
 
@@ -77,7 +77,8 @@ describe(const mete_option *row, char *out, size_t size)
         const char *word = row->text;
         for (int k = (int)row->value; k > 0 && strchr(word, '|'); k--)
             word = strchr(word, '|') + 1;
-        at += (size_t)snprintf(out + at, size - at, ", default %.*s", (int)strcspn(word, "|"), word);
+        at +=
+            (size_t)snprintf(out + at, size - at, ", default %.*s", (int)strcspn(word, "|"), word);
     } else if (row->text && *row->text)
         at += (size_t)snprintf(out + at, size - at, ", default \"%s\"", row->text);
     if (row->type == METE_OPTION_REAL && (row->flags & METE_LIVE))

@@ -8,7 +8,7 @@
 
 #define MOST_OPTIONS 256
 
-/* ---- lint --------------------------------------------------------------------------------------------- */
+/* ---- lint ------------------------------------------------------------------------------------ */
 
 static size_t
 member_size(uint32_t type)
@@ -56,7 +56,8 @@ among(const char *word, const char *words)
 }
 
 static int
-lint_row(const mete_option *table, const mete_option *row, size_t state, int nested, mete_error *err)
+lint_row(const mete_option *table, const mete_option *row, size_t state, int nested,
+         mete_error *err)
 {
     if (!row->name[0] || strpbrk(row->name, " .[]@=|"))
         return mete_error_set(err, METE_EPLUGIN, "an option has the name '%s'", row->name);
@@ -66,11 +67,13 @@ lint_row(const mete_option *table, const mete_option *row, size_t state, int nes
     if (!row->help || !*row->help)
         return mete_error_set(err, METE_EPLUGIN, "option '%s' has no help", row->name);
     if (!nested && among(row->name, METE_RESERVED_NAMES))
-        return mete_error_set(err, METE_EPLUGIN, "option '%s' has a name the core keeps for itself (%s)",
-                              row->name, METE_RESERVED_NAMES);
+        return mete_error_set(err, METE_EPLUGIN,
+                              "option '%s' has a name the core keeps for itself (%s)", row->name,
+                              METE_RESERVED_NAMES);
     size_t size = member_size(row->type);
     if (row->offset > state || size > state - row->offset)
-        return mete_error_set(err, METE_EPLUGIN, "option '%s' lies outside the state struct", row->name);
+        return mete_error_set(err, METE_EPLUGIN, "option '%s' lies outside the state struct",
+                              row->name);
     if (is_number(row->type) && !(row->min <= row->max))
         return mete_error_set(err, METE_EPLUGIN, "option '%s' has the range [%g, %g]", row->name,
                               row->min, row->max);
@@ -79,12 +82,15 @@ lint_row(const mete_option *table, const mete_option *row, size_t state, int nes
         return mete_error_set(err, METE_EPLUGIN, "option '%s' has the default %g outside [%g, %g]",
                               row->name, row->value, row->min, row->max);
     if (row->type == METE_OPTION_ENUM && (!row->text || !*row->text))
-        return mete_error_set(err, METE_EPLUGIN, "option '%s' has no words to choose from", row->name);
+        return mete_error_set(err, METE_EPLUGIN, "option '%s' has no words to choose from",
+                              row->name);
     if (row->type == METE_OPTION_FIELD && (!row->text || !*row->text))
-        return mete_error_set(err, METE_EPLUGIN, "option '%s' names no field by default", row->name);
+        return mete_error_set(err, METE_EPLUGIN, "option '%s' names no field by default",
+                              row->name);
     for (const mete_option *other = table; other < row; other++)
         if (strcmp(other->name, row->name) == 0)
-            return mete_error_set(err, METE_EPLUGIN, "option '%s' stands twice in the table", row->name);
+            return mete_error_set(err, METE_EPLUGIN, "option '%s' stands twice in the table",
+                                  row->name);
     return METE_OK;
 }
 
@@ -98,8 +104,8 @@ lint_table(const mete_option *table, size_t state, int nested, mete_error *err)
         int status = lint_row(table, row, state, nested, err);
         if (!status && row->type == METE_OPTION_LIST) {
             if (!row->rows || !row->row_size || nested)
-                return mete_error_set(err, METE_EPLUGIN, "option '%s' has no table for its elements",
-                                      row->name);
+                return mete_error_set(err, METE_EPLUGIN,
+                                      "option '%s' has no table for its elements", row->name);
             status = lint_table(row->rows, (size_t)row->row_size, 1, err);
         }
         if (status)
@@ -111,10 +117,11 @@ lint_table(const mete_option *table, size_t state, int nested, mete_error *err)
 int
 mete__options_lint(const mete_plugin *plugin, mete_error *err)
 {
-    return plugin->options ? lint_table(plugin->options, (size_t)plugin->state_size, 0, err) : METE_OK;
+    return plugin->options ? lint_table(plugin->options, (size_t)plugin->state_size, 0, err)
+                           : METE_OK;
 }
 
-/* ---- bind --------------------------------------------------------------------------------------------- */
+/* ---- bind ------------------------------------------------------------------------------------ */
 
 typedef struct binding {
     const mete__binder *binder;
@@ -124,7 +131,8 @@ typedef struct binding {
 static void
 wrong(const binding *to, const mete__value *value, const char *want)
 {
-    mete__errors_add(to->errors, "%s:%d: %s must be %s", value->file, value->line, value->path, want);
+    mete__errors_add(to->errors, "%s:%d: %s must be %s", value->file, value->line, value->path,
+                     want);
 }
 
 static int
@@ -163,8 +171,9 @@ bind_number(const binding *to, const mete_option *row, mete__value *value, char 
         return;
     }
     if (value->kind != METE__INT && value->kind != METE__REAL)
-        wrong(to, value, row->flags & METE_LIVE ? "a number or a schedule { from; to; over; shape; }"
-                                                : "a number");
+        wrong(to, value,
+              row->flags & METE_LIVE ? "a number or a schedule { from; to; over; shape; }"
+                                     : "a number");
     else if (in_range(to, value, row))
         memcpy(member, &value->real, sizeof(double));
 }
@@ -233,7 +242,8 @@ bind_nodes(const binding *to, const mete_option *row, mete__value *value, char *
     memcpy(member, &nodes, sizeof nodes);
 }
 
-static void bind_table(const binding *to, const mete_option *table, mete__value *group, char *state);
+static void bind_table(const binding *to, const mete_option *table, mete__value *group,
+                       char *state);
 
 static void
 bind_list(const binding *to, const mete_option *row, mete__value *value, char *member)
@@ -388,9 +398,10 @@ bind_table(const binding *to, const mete_option *table, mete__value *group, char
             memcpy(member, &field, sizeof field);
         }
         if (value && row->type == METE_OPTION_ENUM)
-            memcpy(member,
-                   &(int){mete__value_enum(group, row->name, (int)row->value, row->text, to->errors)},
-                   sizeof(int));
+            memcpy(
+                member,
+                &(int){mete__value_enum(group, row->name, (int)row->value, row->text, to->errors)},
+                sizeof(int));
         else if (value)
             bind_value(to, row, value, member);
         else if (row->flags & METE_REQUIRED)

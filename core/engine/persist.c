@@ -70,8 +70,8 @@ load_node(mete_node *node, const mete__checkpoint *from, mete_error *err)
     char name[1200];
     size_t count;
     for (size_t i = 0; i < node->tensors; i++) {
-        static const size_t size[] = {[METE_F32] = 4, [METE_F64] = 8, [METE_I32] = 4,
-                                      [METE_I64] = 8, [METE_U8] = 1};
+        static const size_t size[] = {
+            [METE_F32] = 4, [METE_F64] = 8, [METE_I32] = 4, [METE_I64] = 8, [METE_U8] = 1};
         mete__tensor *tensor = &node->tensor[i];
         entry_name(name, sizeof name, node, "tensor/", tensor->name);
         count = tensor->count;

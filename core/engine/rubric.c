@@ -17,7 +17,7 @@ struct mete_criteria {
     struct list {
         mete_criterion *item;
         size_t count, room;
-    } *row;
+    } * row;
     size_t rows;
 };
 
@@ -46,7 +46,8 @@ int
 mete_criterion_add(mete_ctx *cx, mete_criteria *out, size_t row, const mete_criterion *criterion)
 {
     if (row >= out->rows)
-        return mete_fail(cx, METE_EPLUGIN, "gave a criterion for prompt %zu of %zu", row, out->rows);
+        return mete_fail(cx, METE_EPLUGIN, "gave a criterion for prompt %zu of %zu", row,
+                         out->rows);
     if (!(criterion->points - criterion->points == 0))
         return mete_fail(cx, METE_EPLUGIN, "gave a criterion with points that are no number");
     struct list *list = &out->row[row];

@@ -16,7 +16,7 @@
 /* Rows in a chunk: enough that a call's cost vanishes, few enough to share out. */
 #define CHUNK_ROWS 512
 
-/* ---- frames and results ------------------------------------------------------------------------ */
+/* ---- frames and results ---------------------------------------------------------------------- */
 
 mete__frame *
 mete__frame_new(mete__engine *engine, const mete_batch *batch, mete__arena *arena, bool derived)
@@ -109,9 +109,10 @@ shifted(const mete_scores *scores, const mete__chunk *chunk, mete__scores_host *
     return part;
 }
 
-/* ---- chunks -------------------------------------------------------------------------------------- */
+/* ---- chunks ---------------------------------------------------------------------------------- */
 
-/* The end of the chunk that begins at `from`: at least CHUNK_ROWS on, at a group's and scene's end. */
+/* The end of the chunk that begins at `from`: at least CHUNK_ROWS on, at a group's and scene's end.
+ * */
 static size_t
 chunk_end(const mete_batch *batch, size_t from, size_t *group, size_t *scene)
 {
@@ -172,15 +173,15 @@ chunks_make(mete__frame *frame)
     return true;
 }
 
-/* ---- one node on one chunk ---------------------------------------------------------------------- */
+/* ---- one node on one chunk ------------------------------------------------------------------- */
 
 typedef struct scoring {
     mete__frame *frame;
     mete_node *node;
     const mete__chunk *chunk; /* array of `chunks` */
     size_t chunks;
-    mete_error *err;          /* [chunks] */
-    int *status;              /* [chunks] */
+    mete_error *err; /* [chunks] */
+    int *status;     /* [chunks] */
 } scoring;
 
 static mete_ctx
@@ -236,10 +237,11 @@ settle(mete_ctx *cx, const mete_batch *batch, mete_scores *out)
         return METE_OK;
     for (size_t i = 0; i < batch->episodes; i++)
         if (!isfinite(out->episode[i]))
-            return mete_fail(cx, METE_EPLUGIN,
-                             "gave %g for episode %llu (row %zu); a value must be finite, or the row "
-                             "marked failed",
-                             out->episode[i], (unsigned long long)batch->id[i], cx->chunk->row + i);
+            return mete_fail(
+                cx, METE_EPLUGIN,
+                "gave %g for episode %llu (row %zu); a value must be finite, or the row "
+                "marked failed",
+                out->episode[i], (unsigned long long)batch->id[i], cx->chunk->row + i);
     return METE_OK;
 }
 
@@ -393,7 +395,7 @@ mete__node_reason(const mete_node *node, size_t row)
     return reason ? reason : "";
 }
 
-/* ---- services of a scoring call ------------------------------------------------------------------ */
+/* ---- services of a scoring call -------------------------------------------------------------- */
 
 void
 mete_row_fail(mete_ctx *cx, size_t row, int status, const char *format, ...)
@@ -427,8 +429,7 @@ mete_out(mete_scores *out, int handle)
     const mete__scores_host *host = out->host;
     if (handle < 0 || (size_t)handle >= host->node->declareds)
         return NULL;
-    return host->result->signal[handle] +
-           chunk_at(host->chunk, host->node->declared[handle].level);
+    return host->result->signal[handle] + chunk_at(host->chunk, host->node->declared[handle].level);
 }
 
 size_t
@@ -614,7 +615,7 @@ mete_compare(mete_ctx *cx, mete_node *node, const mete_batch *batch, const uint3
     return METE_OK;
 }
 
-/* ---- learning online ------------------------------------------------------------------------------ */
+/* ---- learning online ------------------------------------------------------------------------- */
 
 static int
 update_node(mete__frame *frame, mete_node *node, mete_error *err)

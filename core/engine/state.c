@@ -122,8 +122,7 @@ void *
 mete_episode_state(mete_ctx *cx, size_t row)
 {
     size_t each = (size_t)cx->node->plugin->as.head.episode_size;
-    mete__result *result =
-        cx->frame ? &cx->frame->result[cx->node->private_->number] : NULL;
+    mete__result *result = cx->frame ? &cx->frame->result[cx->node->private_->number] : NULL;
     if (!result || !result->state || row >= cx->batch->episodes) {
         mete_fail(cx, METE_EPLUGIN, "asked for the state of an episode it was not given");
         return NULL;

@@ -1,4 +1,5 @@
-/* table.c - data files in memory for METE_OPTION_DATA: group { file; map; limit; on_bad; } or a name.
+/* table.c - data files in memory for METE_OPTION_DATA: group { file; map; limit; on_bad; } or a
+ * name.
  *
  * For files that training draws from at random; what is only passed through once is streamed by
  * text/reader.h instead. */
@@ -69,7 +70,8 @@ field_index(growing *table, mete_text key, size_t guess)
 {
     for (size_t k = 0; k < table->fields; k++) {
         size_t i = (guess + k) % table->fields; /* records mostly keep their order */
-        if (strlen(table->name[i]) == key.length && memcmp(table->name[i], key.data, key.length) == 0)
+        if (strlen(table->name[i]) == key.length &&
+            memcmp(table->name[i], key.data, key.length) == 0)
             return i;
     }
     if (table->fields == MOST_FIELDS)
@@ -108,8 +110,7 @@ add_record(growing *table, const mete__record *record)
         if (field->text.length)
             memcpy(own, field->text.data, field->text.length);
         table->value[i][table->rows] = (mete_text){own, field->text.length};
-        table->element[i][table->rows] =
-            field->type == METE_JSON_STRING ? METE_TEXT : METE_JSON;
+        table->element[i][table->rows] = field->type == METE_JSON_STRING ? METE_TEXT : METE_JSON;
         table->bytes += field->text.length + sizeof(mete_text) + 8;
     }
     table->rows++;
@@ -170,8 +171,7 @@ read_map(mete__value *group, mete__map *map, mete__errors *errors)
             mete__errors_add(errors, "%s:%d: %s must be the name of a key of the file", item->file,
                              item->line, item->path);
         else
-            map[count++] =
-                (mete__map){mete_text_from(item->name), mete_text_from(item->string)};
+            map[count++] = (mete__map){mete_text_from(item->name), mete_text_from(item->string)};
     }
     return count;
 }
@@ -207,13 +207,16 @@ mete__table_read(mete__value *value, const mete__binder *binder, mete__errors *e
             status = mete_error_set(&err, METE_ENOMEM, "%s: out of memory, or over %d fields", path,
                                     MOST_FIELDS);
         else if (table.bytes > MOST_BYTES)
-            status = mete_error_set(&err, METE_EDATA, "%s: is larger than the %zu MiB kept in memory; "
-                                    "set a limit", path, MOST_BYTES >> 20);
+            status = mete_error_set(&err, METE_EDATA,
+                                    "%s: is larger than the %zu MiB kept in memory; "
+                                    "set a limit",
+                                    path, MOST_BYTES >> 20);
         if (status != 1)
             break;
     }
     if (err.code)
-        mete__errors_add(errors, "%s:%d: %s: %s", value->file, value->line, value->path, err.message);
+        mete__errors_add(errors, "%s:%d: %s: %s", value->file, value->line, value->path,
+                         err.message);
     else if (reader && !table.rows)
         mete__errors_add(errors, "%s:%d: %s: %s holds no records", value->file, value->line,
                          value->path, path);

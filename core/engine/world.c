@@ -8,9 +8,9 @@
 /* One provided column over all lanes. Texts are copied after each call, so that a plugin may point
  * into memory of its own. */
 typedef struct lane_column {
-    void *data;   /* [lanes] mete_text, double, float, int32_t ... as the plugin writes */
-    char **own;   /* [lanes] copies of texts and lists */
-    size_t *room; /* [lanes] bytes at own */
+    void *data;       /* [lanes] mete_text, double, float, int32_t ... as the plugin writes */
+    char **own;       /* [lanes] copies of texts and lists */
+    size_t *room;     /* [lanes] bytes at own */
     mete_text **item; /* [lanes] list items */
     size_t *items, *item_room;
 } lane_column;
@@ -19,7 +19,7 @@ typedef struct observations_host {
     const mete_node *environment;
     lane_column *column; /* [declareds] */
     lane_column prompt;
-    float **signal;      /* [declareds] step signals, of the transitions */
+    float **signal; /* [declareds] step signals, of the transitions */
 } observations_host;
 
 static size_t
@@ -256,10 +256,11 @@ keep_texts(mete_observations *out, mete_error *err)
     if (out->prompt)
         for (size_t lane = 0; lane < out->lanes; lane++)
             good &= keep_text(&((observations_host *)out->host)->prompt, lane);
-    return good ? METE_OK : mete_error_set(err, METE_ENOMEM, "out of memory for texts of the lanes");
+    return good ? METE_OK
+                : mete_error_set(err, METE_ENOMEM, "out of memory for texts of the lanes");
 }
 
-/* ---- transitions ---------------------------------------------------------------------------------- */
+/* ---- transitions ----------------------------------------------------------------------------- */
 
 mete_transitions *
 mete__transitions_new(const mete_node *environment, mete_observations *next)
@@ -280,8 +281,8 @@ mete__transitions_new(const mete_node *environment, mete_observations *next)
     out->task = calloc(lanes, sizeof *out->task);
     bool good = out->reward && out->terminated && out->truncated && out->episode && out->task;
     if (next->observation_size)
-        good &= (out->final_observation =
-                     calloc(lanes * next->observation_size, sizeof(float))) != NULL;
+        good &= (out->final_observation = calloc(lanes * next->observation_size, sizeof(float))) !=
+                NULL;
     host->signal = calloc(environment->declareds + 1, sizeof *host->signal);
     good &= host->signal != NULL;
     for (size_t i = 0; good && i < environment->declareds; i++)
@@ -321,7 +322,7 @@ mete_lane_signal(mete_transitions *out, int handle)
     return host->signal[handle];
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------ */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 int
 mete__environment_spaces(mete_node *environment, size_t lanes, mete_error *err)
@@ -411,7 +412,7 @@ mete__environment_restore(mete_node *environment, size_t lane, const void *bytes
     return mete__ctx_blame(environment, status, err);
 }
 
-/* ---- what a policy sees of lanes ------------------------------------------------------------------ */
+/* ---- what a policy sees of lanes ------------------------------------------------------------- */
 
 static bool
 context_column(const mete_node *environment, const observations_host *host, size_t i,
@@ -463,8 +464,7 @@ mete__lanes_context(mete_node *environment, const mete_observations *observation
     uint32_t *group = mete__arena_take(arena, (count + 1) * sizeof *group);
     uint8_t *flag = mete__arena_zero(arena, count + 1);
     mete_text *prompt = mete__arena_take(arena, (count + 1) * sizeof *prompt);
-    mete_column *column =
-        mete__arena_take(arena, (environment->declareds + 1) * sizeof *column);
+    mete_column *column = mete__arena_take(arena, (environment->declareds + 1) * sizeof *column);
     bool good = out && prompt_id && zero && group && flag && prompt && column;
     uint32_t columns = 0;
     for (size_t i = 0; good && i < environment->declareds; i++)

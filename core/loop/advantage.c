@@ -78,8 +78,8 @@ relative(const mete_batch *batch, const double *value, const uint8_t *valid, boo
 }
 
 size_t
-mete__group_relative(const mete_batch *batch, const double *value, const uint8_t *valid, bool divide,
-                     double epsilon, double *out, uint8_t *flat)
+mete__group_relative(const mete_batch *batch, const double *value, const uint8_t *valid,
+                     bool divide, double epsilon, double *out, uint8_t *flat)
 {
     return relative(batch, value, valid, divide, epsilon, false, out, flat);
 }

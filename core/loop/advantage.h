@@ -6,15 +6,15 @@
 #include <stdbool.h>
 
 typedef enum mete__advantage_form {
-    METE__ADVANTAGE_NONE,   /* the row's return, on each of its steps */
-    METE__ADVANTAGE_TOGO,   /* discounted reward to go, minus the value where there is one */
-    METE__ADVANTAGE_GAE,    /* Schulman et al. 2016, eq. 16 */
-    METE__ADVANTAGE_GROUP,  /* the row's return minus its group's mean (Shao et al. 2024) */
+    METE__ADVANTAGE_NONE,         /* the row's return, on each of its steps */
+    METE__ADVANTAGE_TOGO,         /* discounted reward to go, minus the value where there is one */
+    METE__ADVANTAGE_GAE,          /* Schulman et al. 2016, eq. 16 */
+    METE__ADVANTAGE_GROUP,        /* the row's return minus its group's mean (Shao et al. 2024) */
     METE__ADVANTAGE_LEAVE_ONE_OUT /* minus the mean of the others (Ahmadian et al. 2024) */
 } mete__advantage_form;
 
-/* Rewards to go within each row, discounted: out[t] = r[t] + gamma out[t+1], where what follows a row
- * that did not terminate is `last` [episodes] (NULL: 0). */
+/* Rewards to go within each row, discounted: out[t] = r[t] + gamma out[t+1], where what follows a
+ * row that did not terminate is `last` [episodes] (NULL: 0). */
 void mete__returns(const mete_batch *batch, const double *reward, double gamma, const double *last,
                    double *out);
 /* GAE over fragments. value [steps], last [episodes]: the value after each row's last step, used
@@ -27,8 +27,8 @@ void mete__gae(const mete_batch *batch, const double *reward, const double *valu
  * be NULL) is set to 1 for rows of such groups. Returns the number of groups without spread. */
 size_t mete__group_relative(const mete_batch *batch, const double *value, const uint8_t *valid,
                             bool divide, double epsilon, double *out, uint8_t *flat);
-/* The row's value minus the mean of the others in its group; alone in its group: 0. With `divide` by
- * the standard deviation (n - 1) of the whole group + epsilon, which has spread whenever one row
+/* The row's value minus the mean of the others in its group; alone in its group: 0. With `divide`
+ * by the standard deviation (n - 1) of the whole group + epsilon, which has spread whenever one row
  * differs: the others' alone would vanish on [1, 0, 0, 0] and the quotient explode. */
 size_t mete__leave_one_out(const mete_batch *batch, const double *value, const uint8_t *valid,
                            bool divide, double epsilon, double *out, uint8_t *flat);

@@ -96,14 +96,16 @@ mete__evaluate(mete__loop *loop, mete__judged *out, mete_error *err)
     if (s.rows && !loop->held.now->prompt)
         mete__metrics_add(&out->metrics, s.returned / (double)s.rows, "eval/return");
     if (s.tokens)
-        mete__metrics_add(&out->metrics, exp(s.nll / (double)s.tokens), "eval/reference_perplexity");
+        mete__metrics_add(&out->metrics, exp(s.nll / (double)s.tokens),
+                          "eval/reference_perplexity");
     return METE_OK;
 }
 
-/* ---- kept with a checkpoint, so that a resumed run can still say what changed ---------------------- */
+/* ---- kept with a checkpoint, so that a resumed run can still say what changed ---------------- */
 
 int
-mete__judged_save(const mete__judged *judged, const char *name, mete__checkpoint *to, mete_error *err)
+mete__judged_save(const mete__judged *judged, const char *name, mete__checkpoint *to,
+                  mete_error *err)
 {
     char key[128];
     size_t length = 0, at = 0;

@@ -7,14 +7,14 @@
 #include "nn/optimiser.h"
 #include "nn/schedule.h"
 
-/* ---- metrics: names and numbers in the order they came -------------------------------------- */
+/* ---- metrics: names and numbers in the order they came --------------------------------------- */
 
 typedef struct mete__metrics {
     struct {
         char *name;
         double sum;
         uint64_t count;
-    } *item;
+    } * item;
     size_t count, room;
 } mete__metrics;
 
@@ -28,7 +28,7 @@ double mete__metrics_get(const mete__metrics *metrics, const char *name);
 void mete__metrics_nodes(mete__metrics *metrics, mete__engine *engine, mete_node *root,
                          const mete_batch *batch, const char *prefix);
 
-/* ---- rollout ------------------------------------------------------------------------------------ */
+/* ---- rollout --------------------------------------------------------------------------------- */
 
 /* Lanes of one environment instance, and the batch they fill. */
 typedef struct mete__rollout {
@@ -36,23 +36,23 @@ typedef struct mete__rollout {
     mete_node *environment, *policy;
     size_t lanes, group, steps; /* steps 0: whole episodes */
     bool evaluation;
-    uint64_t id_base;           /* episode ids of this rollout start here */
+    uint64_t id_base; /* episode ids of this rollout start here */
     mete_observations *now;
     mete_transitions *moved;
     mete_actions *actions;
     mete__builder *builder;
-    int *column;                /* [declareds] builder's handle */
+    int *column; /* [declareds] builder's handle */
     int reward_column;
-    uint64_t collected;         /* batches so far */
-    bool running;               /* lanes stand in the middle of episodes */
-    uint32_t *age;              /* [lanes] steps since the episode's start */
-    uint32_t *lane;             /* [lanes] 0, 1, 2 ... */
+    uint64_t collected; /* batches so far */
+    bool running;       /* lanes stand in the middle of episodes */
+    uint32_t *age;      /* [lanes] steps since the episode's start */
+    uint32_t *lane;     /* [lanes] 0, 1, 2 ... */
     struct mete__history *history;
 } mete__rollout;
 
 int mete__rollout_open(mete__rollout *rollout, mete__engine *engine, mete_node *environment,
-                       mete_node *policy, size_t lanes, size_t group, size_t steps,
-                       bool evaluation, mete_error *err);
+                       mete_node *policy, size_t lanes, size_t group, size_t steps, bool evaluation,
+                       mete_error *err);
 void mete__rollout_close(mete__rollout *rollout);
 /* The next batch, acted by the policy, or, when `responses` names a list column, with responses
  * drawn from it and no acting. Valid until the next call. NULL + err. */
@@ -62,7 +62,7 @@ const mete_batch *mete__rollout_batch(mete__rollout *rollout, const mete_params 
 int mete__rollout_save(const mete__rollout *rollout, mete__checkpoint *to, mete_error *err);
 int mete__rollout_load(mete__rollout *rollout, const mete__checkpoint *from, mete_error *err);
 
-/* ---- objective ---------------------------------------------------------------------------------- */
+/* ---- objective ------------------------------------------------------------------------------- */
 
 enum mete__term {
     METE__TERM_NLL = 1u << 0,
@@ -76,16 +76,16 @@ typedef struct mete__objective {
     const char *name;
     unsigned terms;
     mete__advantage_form form;
-    bool divide;              /* by the group's standard deviation */
-    bool normalise;           /* over the batch */
+    bool divide;    /* by the group's standard deviation */
+    bool normalise; /* over the batch */
     bool drop_zero_variance;
     bool kl_in_reward;
-    bool sequence_mean;       /* mean of rows' means, not of steps */
-    int kl_estimator;         /* 1, 2, 3 */
+    bool sequence_mean; /* mean of rows' means, not of steps */
+    int kl_estimator;   /* 1, 2, 3 */
     double epsilon;
     mete__schedule gamma, lambda, clip, clip_high, value_clip;
     mete__schedule nll, ratio, value, kl, entropy;
-    double target_kl;         /* stop the epochs past it; 0: never */
+    double target_kl; /* stop the epochs past it; 0: never */
     uint64_t epochs, minibatch;
 } mete__objective;
 
@@ -115,13 +115,13 @@ void mete__objective_terms(const mete__objective *objective, const mete__weights
                            const mete__minibatch *minibatch, const mete_outputs *out,
                            mete_outputs *adjoint, mete__losses *losses);
 
-/* ---- the loop ------------------------------------------------------------------------------------ */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 typedef struct mete__snapshot_spec {
     char *name;
-    char *at;         /* "start" or a stage's name: taken when that stage begins; NULL: by decay */
-    double decay;     /* ema */
-    uint64_t every;   /* taken anew every so many iterations; 0: once */
+    char *at;       /* "start" or a stage's name: taken when that stage begins; NULL: by decay */
+    double decay;   /* ema */
+    uint64_t every; /* taken anew every so many iterations; 0: once */
     bool taken;
     float *vector;
 } mete__snapshot_spec;
@@ -133,7 +133,7 @@ typedef struct mete__stage {
     mete__objective objective;
     mete__optimiser optimiser; /* settings; moments are the loop's */
     mete__schedule rate;
-    char *responses;       /* list column to learn from, or NULL: the policy acts */
+    char *responses; /* list column to learn from, or NULL: the policy acts */
     mete__schedule temperature;
 } mete__stage;
 

@@ -39,10 +39,11 @@ take(const mete__checkpoint *from, const char *name, size_t count, float *out, m
     size_t found = count;
     const float *data = mete__checkpoint_get(from, name, METE_F32, &found);
     if (!data && count)
-        return mete_error_set(err, METE_EDATA,
-                              "the checkpoint's '%s' does not have the %zu numbers of this policy; was "
-                              "the config changed?",
-                              name, count);
+        return mete_error_set(
+            err, METE_EDATA,
+            "the checkpoint's '%s' does not have the %zu numbers of this policy; was "
+            "the config changed?",
+            name, count);
     if (count)
         memcpy(out, data, count * sizeof *out);
     return METE_OK;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- parameters and snapshots --------------------------------------------------------------------- */
+/* ---- parameters and snapshots ---------------------------------------------------------------- */
 
 mete_params
 mete__loop_params(const mete__loop *loop)
@@ -67,7 +67,7 @@ take_snapshots(mete__loop *loop, const mete__stage *begins, mete_error *err)
     return METE_OK;
 }
 
-/* ---- opening -------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* Texts a vocabulary is learnt from: every task's references, one lane-wide batch after another
  * merged into one. NULL without error when there are none. */
@@ -81,7 +81,8 @@ vocabulary_texts(mete__loop *loop, mete__builder *builder, const char *responses
     while (column < environment->declareds &&
            strcmp(environment->declared[column].name, responses) != 0)
         column++;
-    if (column == environment->declareds || environment->declared[column].level != METE_LIST || !tasks)
+    if (column == environment->declareds || environment->declared[column].level != METE_LIST ||
+        !tasks)
         return NULL;
     mete__shape shape = {.text = true};
     mete__builder_shape(builder, &shape);
@@ -89,23 +90,28 @@ vocabulary_texts(mete__loop *loop, mete__builder *builder, const char *responses
     for (size_t i = 0; handle && i < environment->declareds; i++)
         if (environment->declared[i].level == METE_EPISODE &&
             environment->declared[i].visible == METE_SEE_POLICY)
-            handle[i] = 1 + mete__builder_column(builder, environment->declared[i].name, METE_EPISODE,
-                                                 environment->declared[i].element, METE_EPISODE,
-                                                 METE_SEE_POLICY);
+            handle[i] = 1 + mete__builder_column(builder, environment->declared[i].name,
+                                                 METE_EPISODE, environment->declared[i].element,
+                                                 METE_EPISODE, METE_SEE_POLICY);
     int status = handle ? METE_OK : METE_ENOMEM;
     for (uint64_t from = 0; from < tasks && !status; from += lanes) {
         for (size_t i = 0; i < lanes; i++) {
             r->moved->task[i] = from + i;
             r->moved->episode[i] = i + 1;
         }
-        mete_reset reset = {.size = sizeof reset, .count = lanes, .lane = r->lane,
-                            .episode = r->moved->episode, .task = r->moved->task};
+        mete_reset reset = {.size = sizeof reset,
+                            .count = lanes,
+                            .lane = r->lane,
+                            .episode = r->moved->episode,
+                            .task = r->moved->task};
         status = mete__environment_reset(environment, &reset, r->now, err);
         for (size_t i = 0; i < lanes && from + i < tasks && !status; i++) {
             mete_texts list = mete__observations_list(r->now, column, i);
             for (size_t k = 0; k < list.count && !status; k++) {
-                mete__row row = {.id = from + i, .prompt_id = r->now->prompt_id[i],
-                                 .prompt = r->now->prompt[i], .response = list.item[k]};
+                mete__row row = {.id = from + i,
+                                 .prompt_id = r->now->prompt_id[i],
+                                 .prompt = r->now->prompt[i],
+                                 .response = list.item[k]};
                 status = mete__builder_row(builder, &row);
                 for (size_t c = 0; c < environment->declareds; c++)
                     if (handle[c] && environment->declared[c].element == METE_TEXT)
@@ -148,7 +154,8 @@ open_policy(mete__loop *loop, mete_error *err)
     loop->grad = calloc(loop->parameters + 1, sizeof(float));
     loop->tape = mete_tape_new();
     if (!loop->parameter || !loop->grad || !loop->tape)
-        return mete_error_set(err, METE_ENOMEM, "out of memory for %zu parameters", loop->parameters);
+        return mete_error_set(err, METE_ENOMEM, "out of memory for %zu parameters",
+                              loop->parameters);
     mete__policy_init(loop->policy, loop->parameter);
     return mete__optimiser_init(&loop->optimiser, loop->parameters, err);
 }
@@ -181,15 +188,16 @@ open_rollouts(mete__loop *loop, mete__errors *errors, mete_error *err)
     if (status)
         return status;
     mete__rollout_close(&loop->train);
-    status = mete__rollout_open(&loop->train, engine, environment, loop->policy, lanes, group, steps,
-                                false, err);
+    status = mete__rollout_open(&loop->train, engine, environment, loop->policy, lanes, group,
+                                steps, false, err);
     if (status || !loop->evaluates)
         return status;
     mete_node *held = mete__engine_clone(engine, environment, "evaluate", err);
     size_t held_lanes = loop->evaluate_episodes < 64 ? (size_t)loop->evaluate_episodes : 64;
     if (!held || mete__environment_spaces(held, held_lanes, err))
         return err->code ? err->code : METE_ENOMEM;
-    status = mete__rollout_open(&loop->held, engine, held, loop->policy, held_lanes, 1, 0, true, err);
+    status =
+        mete__rollout_open(&loop->held, engine, held, loop->policy, held_lanes, 1, 0, true, err);
     loop->held.id_base = (uint64_t)1 << 60; /* no training episode has such an id */
     return status;
 }
@@ -206,14 +214,19 @@ check_use(mete__loop *loop, mete__errors *errors)
             mete__errors_add(errors, "stage '%s': policy '%s' cannot be trained", stage->name,
                              loop->policy->plugin->as.head.name);
         if (loop->policy->info.gradient && !loop->policy->info.stepwise)
-            mete__errors_add(errors, "stage '%s': policy '%s' wants whole rows, which this version "
-                             "does not train yet", stage->name, loop->policy->plugin->as.head.name);
-        if (stage->objective.form == METE__ADVANTAGE_GAE && !loop->policy->info.heads)
             mete__errors_add(errors,
-                             "stage '%s': advantage = \"gae\" needs a critic, and policy '%s' has no "
-                             "value head", stage->name, loop->policy->plugin->as.head.name);
+                             "stage '%s': policy '%s' wants whole rows, which this version "
+                             "does not train yet",
+                             stage->name, loop->policy->plugin->as.head.name);
+        if (stage->objective.form == METE__ADVANTAGE_GAE && !loop->policy->info.heads)
+            mete__errors_add(
+                errors,
+                "stage '%s': advantage = \"gae\" needs a critic, and policy '%s' has no "
+                "value head",
+                stage->name, loop->policy->plugin->as.head.name);
         if (!loop->reward && !stage->responses)
-            mete__errors_add(errors, "stage '%s' samples, and the config has no reward", stage->name);
+            mete__errors_add(errors, "stage '%s' samples, and the config has no reward",
+                             stage->name);
         if (stage->evaluate && !loop->evaluates)
             mete__errors_add(errors, "stage '%s' evaluates; say evaluate = { episodes = ...; }",
                              stage->name);
@@ -224,23 +237,33 @@ check_use(mete__loop *loop, mete__errors *errors)
 static void
 check_words(mete__config *config, mete__errors *errors)
 {
-    static const char *const word[] = {"run",    "env",       "policy",   "models", "reward",
+    static const char *const word[] = {"run",       "env",       "policy",    "models", "reward",
                                        "objective", "optimiser", "snapshots", "stages", "evaluate",
-                                       "tasks",  "ablate",    "report",   "data",   "version"};
-    static const char *const run_word[] = {"seed", "out", "threads", "iterations", "checkpoint_every",
-                                           "checkpoint_seconds", "keep", "max_failed",
+                                       "tasks",     "ablate",    "report",    "data",   "version"};
+    static const char *const run_word[] = {"seed",
+                                           "out",
+                                           "threads",
+                                           "iterations",
+                                           "checkpoint_every",
+                                           "checkpoint_seconds",
+                                           "keep",
+                                           "max_failed",
                                            "samples_every"};
     mete__value *root = mete__config_root(config), *run = mete__value_get(root, "run");
     for (size_t i = 0; i < sizeof word / sizeof *word; i++)
         mete__value_get(root, word[i]);
-    mete__value_unknown(root, "run env policy models reward objective optimiser snapshots stages "
-                        "evaluate tasks ablate report data", errors);
+    mete__value_unknown(root,
+                        "run env policy models reward objective optimiser snapshots stages "
+                        "evaluate tasks ablate report data",
+                        errors);
     if (!run)
         return;
     for (size_t i = 0; i < sizeof run_word / sizeof *run_word; i++)
         mete__value_get(run, run_word[i]);
-    mete__value_unknown(run, "seed out threads iterations checkpoint_every checkpoint_seconds keep "
-                        "max_failed samples_every", errors);
+    mete__value_unknown(run,
+                        "seed out threads iterations checkpoint_every checkpoint_seconds keep "
+                        "max_failed samples_every",
+                        errors);
 }
 
 mete__loop *
@@ -320,7 +343,7 @@ mete__loop_done(const mete__loop *loop)
     return loop->done;
 }
 
-/* ---- an iteration --------------------------------------------------------------------------------- */
+/* ---- an iteration ---------------------------------------------------------------------------- */
 
 static mete__stage *
 stage_at(mete__loop *loop, uint64_t iteration)
@@ -386,7 +409,8 @@ tell_progress(mete__loop *loop, const mete__stage *stage)
         double value = mete__metrics_get(&loop->metrics, headline[i]);
         size_t used = strlen(text);
         if (!isnan(value))
-            snprintf(text + used, sizeof text - used, "%s%s %.4g", used ? "  " : "", headline[i], value);
+            snprintf(text + used, sizeof text - used, "%s%s %.4g", used ? "  " : "", headline[i],
+                     value);
     }
     loop->sinks.progress(loop->sinks.user, stage->name, loop->done, loop->total, text);
 }

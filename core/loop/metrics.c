@@ -88,7 +88,8 @@ add_node(mete__metrics *metrics, const mete_node *node, const mete_batch *batch,
 }
 
 static void
-add_signals(mete__metrics *metrics, const mete_node *node, const mete_batch *batch, const char *name)
+add_signals(mete__metrics *metrics, const mete_node *node, const mete_batch *batch,
+            const char *name)
 {
     const mete_scores *scores = mete__node_scores(node);
     for (size_t k = 0; k < node->declareds; k++) {
@@ -132,7 +133,8 @@ mete__metrics_nodes(mete__metrics *metrics, mete__engine *engine, mete_node *roo
     size_t nodes;
     mete_node *const *node = mete__engine_nodes(engine, &nodes);
     for (size_t i = 0; i < nodes; i++) {
-        if (node[i]->kind != METE_KIND_REWARD || !below(node[i], root) || !mete__node_scores(node[i]))
+        if (node[i]->kind != METE_KIND_REWARD || !below(node[i], root) ||
+            !mete__node_scores(node[i]))
             continue;
         char name[600];
         snprintf(name, sizeof name, "%s%s", prefix, "reward");

@@ -72,8 +72,8 @@ mete__objective_read(mete__config *config, mete__value *value, mete__objective *
     mete__value_get(group, "use");
     out->name = use ? use : "objective";
     out->terms = read_terms(group, errors);
-    out->form = (mete__advantage_form)mete__value_enum(
-        group, "advantage", METE__ADVANTAGE_NONE, "none|togo|gae|group|leave_one_out", errors);
+    out->form = (mete__advantage_form)mete__value_enum(group, "advantage", METE__ADVANTAGE_NONE,
+                                                       "none|togo|gae|group|leave_one_out", errors);
     out->divide = mete__value_bool(group, "divide", false, errors);
     out->normalise = mete__value_bool(group, "normalise", false, errors);
     out->drop_zero_variance = mete__value_bool(group, "drop_zero_variance", false, errors);
@@ -94,11 +94,12 @@ mete__objective_read(mete__config *config, mete__value *value, mete__objective *
     out->value = read_number(group, "value", 0.5, 0, 1e6, errors);
     out->kl = read_number(group, "kl", 0, 0, 1e6, errors);
     out->entropy = read_number(group, "entropy", 0, -1e6, 1e6, errors);
-    mete__value_unknown(group,
-                        "use terms advantage divide normalise drop_zero_variance kl_in mean "
-                        "kl_estimator epsilon target_kl epochs minibatch gamma lambda clip clip_high "
-                        "value_clip nll ratio value kl entropy",
-                        errors);
+    mete__value_unknown(
+        group,
+        "use terms advantage divide normalise drop_zero_variance kl_in mean "
+        "kl_estimator epsilon target_kl epochs minibatch gamma lambda clip clip_high "
+        "value_clip nll ratio value kl entropy",
+        errors);
     for (mete__value *item = value->first; item; item = item->next)
         item->used = true; /* read through the merged copy */
 }
@@ -167,8 +168,8 @@ mete__objective_terms(const mete__objective *objective, const mete__weights_now 
             dl -= now->nll * w;
         }
         if (terms & METE__TERM_RATIO) {
-            double loss = ratio_term(now, l, (double)m->old_logp[i], (double)m->advantage[i], &slope,
-                                     &clipped);
+            double loss = ratio_term(now, l, (double)m->old_logp[i], (double)m->advantage[i],
+                                     &slope, &clipped);
             double x = (double)m->old_logp[i] - l;
             losses->ratio += w * loss;
             losses->clipped += w * clipped;
@@ -176,8 +177,8 @@ mete__objective_terms(const mete__objective *objective, const mete__weights_now 
             dl += now->ratio * w * slope;
         }
         if ((terms & METE__TERM_KL) && m->reference_logp && !objective->kl_in_reward) {
-            losses->kl += w * kl_term(objective->kl_estimator,
-                                      (double)m->reference_logp[i] - l, &slope);
+            losses->kl +=
+                w * kl_term(objective->kl_estimator, (double)m->reference_logp[i] - l, &slope);
             dl += now->kl * w * slope;
         }
         adjoint->logp[i] = (float)dl;
@@ -188,8 +189,9 @@ mete__objective_terms(const mete__objective *objective, const mete__weights_now 
         }
         for (size_t h = 0; adjoint->value && h < m->heads; h++) {
             size_t at = i * m->heads + h;
-            losses->value += w * value_term(now->value_clip, (double)out->value[at],
-                                            (double)m->old_value[at], (double)m->target[at], &slope);
+            losses->value +=
+                w * value_term(now->value_clip, (double)out->value[at], (double)m->old_value[at],
+                               (double)m->target[at], &slope);
             adjoint->value[at] = (float)(now->value * w * slope);
         }
     }

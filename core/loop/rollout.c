@@ -3,8 +3,8 @@
  * Two ways of collecting. Single-turn environments (texts, bandits) start every lane anew for each
  * batch: lane i works on task i / group, so the samples of a prompt are adjacent. Others keep their
  * lanes from batch to batch: `steps` steps a lane become fragments, cut where an episode ends; with
- * steps = 0 every lane starts anew and one whole episode a lane is kept. Episode ids follow from the
- * batch's number and the lane, so nothing depends on threads.
+ * steps = 0 every lane starts anew and one whole episode a lane is kept. Episode ids follow from
+ * the batch's number and the lane, so nothing depends on threads.
  */
 #include "loop/inner.h"
 
@@ -24,14 +24,14 @@ struct mete__history {
     float *last_value; /* [lanes x heads] of the observation after the last step */
 };
 
-/* ---- setting up ------------------------------------------------------------------------------------ */
+/* ---- setting up ------------------------------------------------------------------------------ */
 
 static void
 declare_columns(mete__rollout *r)
 {
     const mete_node *environment = r->environment;
-    r->reward_column =
-        mete__builder_column(r->builder, "reward", METE_STEP, METE_F32, METE_EPISODE, METE_SEE_REWARD);
+    r->reward_column = mete__builder_column(r->builder, "reward", METE_STEP, METE_F32, METE_EPISODE,
+                                            METE_SEE_REWARD);
     for (size_t i = 0; i < environment->declareds; i++) {
         const mete__declared *declared = &environment->declared[i];
         r->column[i] = mete__builder_column(r->builder, declared->name, declared->level,
@@ -40,8 +40,9 @@ declare_columns(mete__rollout *r)
 }
 
 int
-mete__rollout_open(mete__rollout *r, mete__engine *engine, mete_node *environment, mete_node *policy,
-                   size_t lanes, size_t group, size_t steps, bool evaluation, mete_error *err)
+mete__rollout_open(mete__rollout *r, mete__engine *engine, mete_node *environment,
+                   mete_node *policy, size_t lanes, size_t group, size_t steps, bool evaluation,
+                   mete_error *err)
 {
     const mete_spaces *spaces = &environment->spaces;
     *r = (mete__rollout){.engine = engine,
@@ -72,7 +73,8 @@ mete__rollout_open(mete__rollout *r, mete__engine *engine, mete_node *environmen
         return mete_error_set(err, METE_ENOMEM, "out of memory for %zu lanes", lanes);
     for (size_t i = 0; i < lanes; i++)
         r->lane[i] = (uint32_t)i;
-    bool text = spaces->action.kind == METE_SPACE_TEXT || spaces->observation.kind == METE_SPACE_TEXT;
+    bool text =
+        spaces->action.kind == METE_SPACE_TEXT || spaces->observation.kind == METE_SPACE_TEXT;
     mete__shape shape = {.text = text,
                          .observation_size = r->now->observation_size,
                          .action_size =
@@ -122,7 +124,7 @@ mete__rollout_close(mete__rollout *r)
     *r = (mete__rollout){0};
 }
 
-/* ---- acting ------------------------------------------------------------------------------------------ */
+/* ---- acting ---------------------------------------------------------------------------------- */
 
 static int
 start_lanes(mete__rollout *r, mete_error *err)
@@ -171,7 +173,8 @@ act(mete__rollout *r, const mete_params *params, uint32_t mode, double temperatu
 {
     const mete_batch *context = NULL;
     if (r->now->prompt || r->environment->declareds) {
-        context = mete__lanes_context(r->environment, r->now, r->moved->episode, r->lane, r->lanes, err);
+        context =
+            mete__lanes_context(r->environment, r->now, r->moved->episode, r->lane, r->lanes, err);
         if (!context)
             return err->code;
     }
@@ -180,7 +183,7 @@ act(mete__rollout *r, const mete_params *params, uint32_t mode, double temperatu
     return mete__policy_act(r->policy, params, &lanes, r->actions, err);
 }
 
-/* ---- one turn ---------------------------------------------------------------------------------------- */
+/* ---- one turn -------------------------------------------------------------------------------- */
 
 /* Columns of lane i into the row just begun. */
 static int
@@ -196,8 +199,8 @@ add_columns(mete__rollout *r, size_t lane)
             list = mete__observations_list(r->now, i, lane);
             status = mete__builder_list(r->builder, r->column[i], list.item, list.count);
         } else if (declared->element == METE_TEXT || declared->element == METE_JSON) {
-            mete__builder_text(r->builder, r->column[i],
-                               mete__observations_text(r->now, i, lane), declared->element);
+            mete__builder_text(r->builder, r->column[i], mete__observations_text(r->now, i, lane),
+                               declared->element);
         } else {
             mete__builder_number(r->builder, r->column[i],
                                  mete__observations_number(r->now, i, lane));
@@ -241,11 +244,12 @@ add_turn(mete__rollout *r, size_t lane, uint64_t id, uint64_t task)
         status = add_columns(r, lane);
     if (kind != METE_SPACE_TEXT && !status) {
         size_t width = r->now->observation_size, actions = r->environment->spaces.action.count;
-        status = mete__builder_steps(
-            r->builder, 1, width ? r->now->observation + lane * width : NULL,
-            a->action ? a->action + lane : NULL, a->vector ? a->vector + lane * a->vector_size : NULL,
-            r->now->action_mask ? r->now->action_mask + lane * actions : NULL, a->logp + lane,
-            a->value ? a->value + lane * a->heads : NULL);
+        status =
+            mete__builder_steps(r->builder, 1, width ? r->now->observation + lane * width : NULL,
+                                a->action ? a->action + lane : NULL,
+                                a->vector ? a->vector + lane * a->vector_size : NULL,
+                                r->now->action_mask ? r->now->action_mask + lane * actions : NULL,
+                                a->logp + lane, a->value ? a->value + lane * a->heads : NULL);
         return status;
     }
     size_t count;
@@ -301,8 +305,8 @@ one_turn(mete__rollout *r, const mete_params *params, uint32_t mode, double temp
 {
     int status = start_lanes(r, err);
     if (!status)
-        status = responses ? take_responses(r, responses, err)
-                           : act(r, params, mode, temperature, err);
+        status =
+            responses ? take_responses(r, responses, err) : act(r, params, mode, temperature, err);
     if (status)
         return NULL;
     mete__builder_reset(r->builder);
@@ -336,7 +340,7 @@ one_turn(mete__rollout *r, const mete_params *params, uint32_t mode, double temp
     return batch;
 }
 
-/* ---- many steps -------------------------------------------------------------------------------------- */
+/* ---- many steps ------------------------------------------------------------------------------ */
 
 static bool
 grow(void *array, size_t count, size_t each)
@@ -365,15 +369,15 @@ history_room(mete__rollout *r, size_t steps)
         return false;
     if (!h->last_value && !(h->last_value = calloc(lanes * r->actions->heads + 1, sizeof(float))))
         return false;
-    bool good = grow(&h->observation, n * width, sizeof(float)) &&
-                grow(&h->final, n * width, sizeof(float)) &&
-                grow(&h->vector, n * r->actions->vector_size, sizeof(float)) &&
-                grow(&h->logp, n, sizeof(float)) &&
-                grow(&h->value, n * r->actions->heads, sizeof(float)) &&
-                grow(&h->reward, n, sizeof(float)) && grow(&h->action, n, sizeof(int32_t)) &&
-                grow(&h->mask, r->now->action_mask ? n * r->environment->spaces.action.count : 0, 1) &&
-                grow(&h->ended, n, 1) && grow(&h->cut, n, 1) &&
-                grow(&h->episode, n, sizeof(uint64_t)) && grow(&h->task, n, sizeof(uint64_t));
+    bool good =
+        grow(&h->observation, n * width, sizeof(float)) &&
+        grow(&h->final, n * width, sizeof(float)) &&
+        grow(&h->vector, n * r->actions->vector_size, sizeof(float)) &&
+        grow(&h->logp, n, sizeof(float)) && grow(&h->value, n * r->actions->heads, sizeof(float)) &&
+        grow(&h->reward, n, sizeof(float)) && grow(&h->action, n, sizeof(int32_t)) &&
+        grow(&h->mask, r->now->action_mask ? n * r->environment->spaces.action.count : 0, 1) &&
+        grow(&h->ended, n, 1) && grow(&h->cut, n, 1) && grow(&h->episode, n, sizeof(uint64_t)) &&
+        grow(&h->task, n, sizeof(uint64_t));
     for (size_t i = 0; i < signals && good; i++)
         good = grow(&h->signal[i], n, sizeof(float));
     h->room = good ? room : h->room;
@@ -389,9 +393,11 @@ one_step(mete__rollout *r, size_t t, const mete_params *params, uint32_t mode, d
     size_t lanes = r->lanes, width = r->now->observation_size, heads = r->actions->heads;
     size_t actions = r->environment->spaces.action.count;
     if (!history_room(r, t + 1))
-        return mete_error_set(err, METE_ENOMEM, "out of memory for %zu steps of %zu lanes", t, lanes);
+        return mete_error_set(err, METE_ENOMEM, "out of memory for %zu steps of %zu lanes", t,
+                              lanes);
     if (width)
-        memcpy(h->observation + t * lanes * width, r->now->observation, lanes * width * sizeof(float));
+        memcpy(h->observation + t * lanes * width, r->now->observation,
+               lanes * width * sizeof(float));
     if (r->now->action_mask)
         memcpy(h->mask + t * lanes * actions, r->now->action_mask, lanes * actions);
     memcpy(h->episode + t * lanes, r->moved->episode, lanes * sizeof(uint64_t));
@@ -455,8 +461,8 @@ truncated_values(mete__rollout *r, const mete_batch *batch, const mete_params *p
     float *observation = calloc(r->lanes * width + 1, sizeof(float));
     float *answer = calloc(r->lanes * heads + 1, sizeof(float));
     uint32_t *row = calloc(r->lanes, sizeof *row);
-    int status = observation && answer && row ? METE_OK
-                                              : mete_error_set(err, METE_ENOMEM, "out of memory");
+    int status =
+        observation && answer && row ? METE_OK : mete_error_set(err, METE_ENOMEM, "out of memory");
     for (size_t i = 0; i <= batch->episodes && !status; i++) {
         if (i < batch->episodes && batch->truncated[i]) {
             memcpy(observation + waiting * width, batch->final_observation + i * width,
@@ -478,7 +484,8 @@ truncated_values(mete__rollout *r, const mete_batch *batch, const mete_params *p
 
 /* Gathers lane i's steps [from, to) from the step-major arrays into scratch and adds them. */
 static int
-add_fragment(mete__rollout *r, size_t lane, size_t from, size_t to, uint32_t first_step, char *scratch)
+add_fragment(mete__rollout *r, size_t lane, size_t from, size_t to, uint32_t first_step,
+             char *scratch)
 {
     struct mete__history *h = r->history;
     size_t lanes = r->lanes, n = to - from, width = r->now->observation_size;
@@ -510,7 +517,8 @@ add_fragment(mete__rollout *r, size_t lane, size_t from, size_t to, uint32_t fir
     if (!status)
         status = mete__builder_steps(r->builder, n, observation, action, vector ? vectors : NULL,
                                      actions ? mask : NULL, logp, heads ? value : NULL);
-    const float *final = ended || cut ? h->final + last * width : r->now->observation + lane * width;
+    const float *final =
+        ended || cut ? h->final + last * width : r->now->observation + lane * width;
     mete__builder_end(r->builder, ended, cut, final, heads ? h->last_value + lane * heads : NULL);
     for (size_t k = 0; k < n; k++)
         signal[k] = h->reward[(from + k) * lanes + lane];
@@ -598,7 +606,7 @@ mete__rollout_batch(mete__rollout *r, const mete_params *params, uint32_t mode, 
     return batch;
 }
 
-/* ---- saving ------------------------------------------------------------------------------------------ */
+/* ---- saving ---------------------------------------------------------------------------------- */
 
 int
 mete__rollout_save(const mete__rollout *r, mete__checkpoint *to, mete_error *err)
@@ -610,10 +618,11 @@ mete__rollout_save(const mete__rollout *r, mete__checkpoint *to, mete_error *err
         return status;
     const mete_environment *plugin = &r->environment->plugin->as.environment;
     if (!plugin->copy)
-        return mete_error_set(err, METE_ENOTSUP,
-                              "%s: environment '%s' cannot save its lanes, so a run cannot be saved "
-                              "in the middle of its episodes",
-                              r->environment->path, r->environment->plugin->as.head.name);
+        return mete_error_set(
+            err, METE_ENOTSUP,
+            "%s: environment '%s' cannot save its lanes, so a run cannot be saved "
+            "in the middle of its episodes",
+            r->environment->path, r->environment->plugin->as.head.name);
     char *bytes = calloc(r->lanes * each + 1, 1);
     if (!bytes)
         return mete_error_set(err, METE_ENOMEM, "out of memory");
@@ -623,7 +632,8 @@ mete__rollout_save(const mete__rollout *r, mete__checkpoint *to, mete_error *err
         status = mete__checkpoint_add(to, "rollout/lanes", METE_U8, r->lanes * each, bytes, err);
     free(bytes);
     if (!status)
-        status = mete__checkpoint_add(to, "rollout/episode", METE_I64, r->lanes, r->moved->episode, err);
+        status =
+            mete__checkpoint_add(to, "rollout/episode", METE_I64, r->lanes, r->moved->episode, err);
     if (!status)
         status = mete__checkpoint_add(to, "rollout/task", METE_I64, r->lanes, r->moved->task, err);
     if (!status)

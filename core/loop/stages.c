@@ -12,8 +12,8 @@ read_optimiser(mete__value *value, mete__stage *stage, mete__errors *errors)
 {
     static const char *const words = "sgd|adam|adamw";
     mete__optimiser *o = &stage->optimiser;
-    *o = (mete__optimiser){.kind = METE__ADAM, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
-                           .clip_norm = 0.5};
+    *o = (mete__optimiser){
+        .kind = METE__ADAM, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .clip_norm = 0.5};
     stage->rate = mete__schedule_constant(3e-4);
     if (!value)
         return;
@@ -36,7 +36,8 @@ read_optimiser(mete__value *value, mete__stage *stage, mete__errors *errors)
     o->epsilon = mete__value_real(value, "epsilon", o->epsilon, 0, 1, errors);
     o->weight_decay = mete__value_real(value, "weight_decay", o->weight_decay, 0, 1e6, errors);
     o->clip_norm = mete__value_real(value, "clip_norm", o->clip_norm, 0, 1e12, errors);
-    mete__value_unknown(value, "use rate momentum beta1 beta2 epsilon weight_decay clip_norm", errors);
+    mete__value_unknown(value, "use rate momentum beta1 beta2 epsilon weight_decay clip_norm",
+                        errors);
 }
 
 static mete__stage *
@@ -82,7 +83,8 @@ read_stage(mete__loop *loop, mete__value *group, mete__errors *errors)
     const char *name = mete__value_string(group, "name", evaluate ? "evaluate" : "train", errors);
     mete__value *run = mete__value_get(root, "run");
     int64_t whole = run ? mete__value_int(run, "iterations", 100, 0, INT64_MAX / 4, errors) : 100;
-    int64_t count = mete__value_int(group, "iterations", evaluate ? 1 : whole, 0, INT64_MAX / 4, errors);
+    int64_t count =
+        mete__value_int(group, "iterations", evaluate ? 1 : whole, 0, INT64_MAX / 4, errors);
     mete__stage *stage = stage_new(loop, name, (uint64_t)count, errors);
     if (!stage)
         return;
@@ -100,7 +102,8 @@ read_stage(mete__loop *loop, mete__value *group, mete__errors *errors)
     stage->responses = responses ? strdup(responses) : NULL;
     if ((value = mete__value_get(group, "temperature")))
         mete__schedule_read(value, &stage->temperature, errors);
-    mete__value_unknown(group, "do name iterations objective optimiser responses temperature", errors);
+    mete__value_unknown(group, "do name iterations objective optimiser responses temperature",
+                        errors);
 }
 
 static void
@@ -121,8 +124,7 @@ static void
 read_snapshot(mete__loop *loop, const char *name, const char *at, mete__value *group,
               mete__errors *errors)
 {
-    mete__snapshot_spec *grown =
-        realloc(loop->snapshot, (loop->snapshots + 1) * sizeof *grown);
+    mete__snapshot_spec *grown = realloc(loop->snapshot, (loop->snapshots + 1) * sizeof *grown);
     if (!grown)
         return;
     loop->snapshot = grown;
@@ -144,8 +146,8 @@ read_snapshot(mete__loop *loop, const char *name, const char *at, mete__value *g
     snapshot->at = strdup(at);
 }
 
-/* "reference" is there whether the config says so or not: the policy as the first stage that samples
- * finds it. */
+/* "reference" is there whether the config says so or not: the policy as the first stage that
+ * samples finds it. */
 static void
 read_snapshots(mete__loop *loop, mete__errors *errors)
 {
@@ -164,7 +166,8 @@ read_snapshots(mete__loop *loop, mete__errors *errors)
     if (group && group->kind != METE__GROUP)
         mete__errors_add(errors, "%s:%d: snapshots must be a group", group->file, group->line);
     size_t first = 0;
-    while (first + 1 < loop->stages && (loop->stage[first].responses || loop->stage[first].evaluate))
+    while (first + 1 < loop->stages &&
+           (loop->stage[first].responses || loop->stage[first].evaluate))
         first++;
     if (!reference && loop->stages)
         read_snapshot(loop, "reference", loop->stage[first].name, NULL, errors);
@@ -178,8 +181,7 @@ read_evaluate(mete__loop *loop, mete__errors *errors)
         return;
     loop->evaluates = true;
     loop->evaluate_every = (uint64_t)mete__value_int(group, "every", 0, 0, INT64_MAX / 4, errors);
-    loop->evaluate_episodes =
-        (uint64_t)mete__value_int(group, "episodes", 64, 1, 10000000, errors);
+    loop->evaluate_episodes = (uint64_t)mete__value_int(group, "episodes", 64, 1, 10000000, errors);
     loop->evaluate_greedy = mete__value_bool(group, "greedy", false, errors);
     mete__value_unknown(group, "every episodes greedy", errors);
 }
@@ -193,11 +195,12 @@ mete__stages_read(mete__loop *loop, mete__errors *errors)
     if (list) {
         read_list(loop, list, errors);
     } else {
-        int64_t count = run ? mete__value_int(run, "iterations", 100, 0, INT64_MAX / 4, errors) : 100;
+        int64_t count =
+            run ? mete__value_int(run, "iterations", 100, 0, INT64_MAX / 4, errors) : 100;
         mete__stage *stage = stage_new(loop, "train", (uint64_t)count, errors);
         if (stage) {
-            mete__objective_read(loop->config, mete__value_get(root, "objective"), &stage->objective,
-                                 errors);
+            mete__objective_read(loop->config, mete__value_get(root, "objective"),
+                                 &stage->objective, errors);
             read_optimiser(mete__value_get(root, "optimiser"), stage, errors);
         }
     }

@@ -39,7 +39,8 @@ mete__loop_summary(const mete__loop *loop)
     put_line(&out, "%llu iterations; %zu parameters\n", (unsigned long long)loop->done,
              loop->parameters);
     if (after->metrics.count)
-        put_line(&out, "\nheld-out episodes%38s %12s\n", before->metrics.count ? "before" : "", "after");
+        put_line(&out, "\nheld-out episodes%38s %12s\n", before->metrics.count ? "before" : "",
+                 "after");
     for (size_t i = 0; i < after->metrics.count; i++) {
         const char *name = after->metrics.item[i].name;
         double was = mete__metrics_get(&before->metrics, name);

@@ -28,11 +28,12 @@ mete__work_free(struct mete__work *w)
 {
     if (!w)
         return;
-    void *all[] = {w->reward,      w->advantage, w->stream,   w->target,  w->value,     w->last,
-                   w->row,         w->reference, w->logp,     w->use,     w->valid,     w->flat,
-                   w->index,       w->weight,    w->query,    w->m_old,   w->m_reference,
-                   w->m_advantage, w->m_weight,  w->m_value,  w->m_target, w->o_logp,   w->o_value,
-                   w->o_entropy,   w->a_logp,    w->a_value,  w->a_entropy};
+    void *all[] = {w->reward,   w->advantage,   w->stream,      w->target,    w->value,
+                   w->last,     w->row,         w->reference,   w->logp,      w->use,
+                   w->valid,    w->flat,        w->index,       w->weight,    w->query,
+                   w->m_old,    w->m_reference, w->m_advantage, w->m_weight,  w->m_value,
+                   w->m_target, w->o_logp,      w->o_value,     w->o_entropy, w->a_logp,
+                   w->a_value,  w->a_entropy};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
     free(w);
@@ -68,8 +69,8 @@ work_for(mete__loop *loop, const mete_batch *batch, size_t most)
     w->index = calloc(n, sizeof(uint32_t));
     w->weight = calloc(n, sizeof(float));
     w->query = calloc(m, sizeof(uint32_t));
-    float **each[] = {&w->m_old,  &w->m_reference, &w->m_advantage, &w->m_weight, &w->o_logp,
-                      &w->o_entropy, &w->a_logp,   &w->a_entropy};
+    float **each[] = {&w->m_old,  &w->m_reference, &w->m_advantage, &w->m_weight,
+                      &w->o_logp, &w->o_entropy,   &w->a_logp,      &w->a_entropy};
     bool good = true;
     for (size_t i = 0; i < sizeof each / sizeof *each; i++)
         good &= (*each[i] = calloc(m, sizeof(float))) != NULL;
@@ -111,7 +112,7 @@ mete__logp_under(mete__loop *loop, const float *vector, const mete_batch *batch,
     return METE_OK;
 }
 
-/* ---- rewards and advantages ---------------------------------------------------------------------- */
+/* ---- rewards and advantages ------------------------------------------------------------------ */
 
 /* A node's value as step rewards: its own steps, or its episode value on the row's last step. */
 static void
@@ -159,9 +160,11 @@ stream_advantage(mete__loop *loop, const mete__objective *o, const mete_batch *b
                 w->row[i] += w->reward[t];
         }
         if (o->form == METE__ADVANTAGE_GROUP)
-            flat = mete__group_relative(batch, w->row, w->valid, o->divide, o->epsilon, w->row, w->flat);
+            flat = mete__group_relative(batch, w->row, w->valid, o->divide, o->epsilon, w->row,
+                                        w->flat);
         else if (o->form == METE__ADVANTAGE_LEAVE_ONE_OUT)
-            flat = mete__leave_one_out(batch, w->row, w->valid, o->divide, o->epsilon, w->row, w->flat);
+            flat = mete__leave_one_out(batch, w->row, w->valid, o->divide, o->epsilon, w->row,
+                                       w->flat);
         for (size_t t = 0; t < batch->steps; t++) {
             w->stream[t] = w->row[batch->step_row[t]];
             target[t] = w->stream[t];
@@ -253,7 +256,7 @@ choose_steps(mete__loop *loop, const mete__objective *o, const mete_batch *batch
     return count;
 }
 
-/* ---- minibatches ------------------------------------------------------------------------------------ */
+/* ---- minibatches ----------------------------------------------------------------------------- */
 
 static void
 gather(const struct mete__work *w, const mete_batch *batch, size_t count, size_t heads,
@@ -270,8 +273,8 @@ gather(const struct mete__work *w, const mete_batch *batch, size_t count, size_t
             w->m_target[k * heads + h] = (float)w->target[h * w->steps + t];
         }
     }
-    *m = (mete__minibatch){count,      heads,       w->m_old,    w->m_reference, w->m_advantage,
-                           w->m_weight, w->m_value, w->m_target};
+    *m = (mete__minibatch){count,          heads,       w->m_old,   w->m_reference,
+                           w->m_advantage, w->m_weight, w->m_value, w->m_target};
 }
 
 static int
@@ -311,9 +314,11 @@ one_minibatch(mete__loop *loop, const mete__stage *stage, const mete_batch *batc
     if (!isfinite(losses->total))
         return mete_error_set(err, METE_EPLUGIN, "the loss is %g", losses->total);
     memset(loop->grad, 0, loop->parameters * sizeof(float));
-    status = mete__policy_backward(loop->policy, &params, &query, &adjoint, loop->tape, loop->grad, err);
+    status =
+        mete__policy_backward(loop->policy, &params, &query, &adjoint, loop->tape, loop->grad, err);
     if (!status)
-        status = mete__optimiser_step(&loop->optimiser, loop->parameter, loop->grad, rate, norm, err);
+        status =
+            mete__optimiser_step(&loop->optimiser, loop->parameter, loop->grad, rate, norm, err);
     loop->version += !status;
     return status;
 }
@@ -345,10 +350,11 @@ epochs(mete__loop *loop, const mete__stage *stage, const mete_batch *batch, size
     struct mete__work *w = loop->work;
     const mete__objective *o = &stage->objective;
     double at = (double)(loop->done - stage->first);
-    mete__weights_now now = {mete__schedule_at(&o->clip, at),       mete__schedule_at(&o->clip_high, at),
-                             mete__schedule_at(&o->value_clip, at), mete__schedule_at(&o->nll, at),
-                             mete__schedule_at(&o->ratio, at),      mete__schedule_at(&o->value, at),
-                             mete__schedule_at(&o->kl, at),         mete__schedule_at(&o->entropy, at)};
+    mete__weights_now now = {
+        mete__schedule_at(&o->clip, at),       mete__schedule_at(&o->clip_high, at),
+        mete__schedule_at(&o->value_clip, at), mete__schedule_at(&o->nll, at),
+        mete__schedule_at(&o->ratio, at),      mete__schedule_at(&o->value, at),
+        mete__schedule_at(&o->kl, at),         mete__schedule_at(&o->entropy, at)};
     double rate = mete__schedule_at(&stage->rate, at);
     uint64_t key = mete_hash_mix(loop->seed, mete_hash_mix(loop->done, 0x6d696e69));
     mete__metrics_add(&loop->metrics, rate, "rate");
@@ -362,8 +368,7 @@ epochs(mete__loop *loop, const mete__stage *stage, const mete_batch *batch, size
             double norm;
             for (size_t k = 0; k < n; k++)
                 w->query[k] = w->index[n == count ? k : mete_permute(order, from + k, count)];
-            int status =
-                one_minibatch(loop, stage, batch, n, &now, rate, &losses, &norm, err);
+            int status = one_minibatch(loop, stage, batch, n, &now, rate, &losses, &norm, err);
             if (status)
                 return status;
             add_losses(loop, o, &losses, norm);
@@ -375,7 +380,7 @@ epochs(mete__loop *loop, const mete__stage *stage, const mete_batch *batch, size
     return METE_OK;
 }
 
-/* ---- a batch ------------------------------------------------------------------------------------- */
+/* ---- a batch --------------------------------------------------------------------------------- */
 
 static int
 count_rows(mete__loop *loop, const mete_batch *batch, bool scored, mete_error *err)
@@ -402,11 +407,11 @@ count_rows(mete__loop *loop, const mete_batch *batch, bool scored, mete_error *e
         for (size_t i = 0; i < nodes && !*reason; i++)
             if (node[i]->kind == METE_KIND_REWARD)
                 reason = mete__node_reason(node[i], first);
-        return mete_error_set(err, METE_EDATA,
-                              "%zu of %zu episodes could not be scored, more than run.max_failed = %g "
-                              "allows; the first: %s",
-                              failed, batch->episodes, loop->max_failed,
-                              *reason ? reason : "no reason given");
+        return mete_error_set(
+            err, METE_EDATA,
+            "%zu of %zu episodes could not be scored, more than run.max_failed = %g "
+            "allows; the first: %s",
+            failed, batch->episodes, loop->max_failed, *reason ? reason : "no reason given");
     }
     return METE_OK;
 }
@@ -420,9 +425,11 @@ mete__train_batch(mete__loop *loop, const mete__stage *stage, const mete_batch *
     size_t most = o->minibatch ? (size_t)o->minibatch : ASK_STEPS;
     struct mete__work *w = work_for(loop, batch, most);
     if (!w)
-        return mete_error_set(err, METE_ENOMEM, "out of memory for a batch of %zu steps", batch->steps);
+        return mete_error_set(err, METE_ENOMEM, "out of memory for a batch of %zu steps",
+                              batch->steps);
     int status = count_rows(loop, batch, rewards, err);
-    const float *reference = o->terms & METE__TERM_KL ? mete__snapshot_vector(loop, "reference") : NULL;
+    const float *reference =
+        o->terms & METE__TERM_KL ? mete__snapshot_vector(loop, "reference") : NULL;
     if (!status && reference)
         status = mete__logp_under(loop, reference, batch, w->reference, err);
     if (!status && reference && batch->logp) {

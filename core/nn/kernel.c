@@ -12,7 +12,8 @@
 
 /* Several builds of one loop, chosen by the machine; not under sanitizers, whose run-time is not up
  * yet when the choice is made, and not with compilers that lack it. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
+    !defined(__SANITIZE_ADDRESS__)
 #define WIDE __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
 #define WIDE

@@ -21,8 +21,8 @@ same(const mete_var *a, const mete_var *b)
 
 /* c [m x n] += op(a) op(b) over k; one row or column goes to gemv. */
 static void
-product_add(int ta, int tb, size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
-            size_t ldb, float *c)
+product_add(int ta, int tb, size_t m, size_t n, size_t k, const float *a, size_t lda,
+            const float *b, size_t ldb, float *c)
 {
     if (!m || !n || !k)
         return;
@@ -34,7 +34,7 @@ product_add(int ta, int tb, size_t m, size_t n, size_t k, const float *a, size_t
                     (int)m, (int)n, (int)k, 1, a, (int)lda, b, (int)ldb, 1, c, (int)n);
 }
 
-/* ---- products ------------------------------------------------------------------------------------- */
+/* ---- products -------------------------------------------------------------------------------- */
 
 /* d through an activation, given its output (tanh, relu) or its input (gelu). */
 static void
@@ -50,8 +50,8 @@ through(mete_activation act, const float *value, float *grad, size_t n)
         for (size_t i = 0; i < n; i++) {
             float x = value[i], u = 0.79788456f * (x + 0.044715f * x * x * x), t = u;
             mete__tanh(&t, 1);
-            grad[i] *= 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * 0.79788456f *
-                                            (1 + 0.134145f * x * x);
+            grad[i] *=
+                0.5f * (1 + t) + 0.5f * x * (1 - t * t) * 0.79788456f * (1 + 0.134145f * x * x);
         }
 }
 
@@ -128,7 +128,7 @@ mete_matmul(mete_tape *tape, mete_var *a, mete_var *b)
     return y;
 }
 
-/* ---- elementwise ---------------------------------------------------------------------------------- */
+/* ---- elementwise ----------------------------------------------------------------------------- */
 
 /* b has a's shape, or is one row for all of a's. */
 static int
@@ -156,8 +156,8 @@ add_signed(mete_tape *tape, mete_var *a, mete_var *b, float sign)
     static char minus;
     if (!a || !b || !spreads(a, b))
         return mete__op_fail(tape, "add", a, b);
-    mete_var *y = mete__op_new(tape, a->rows, a->columns, add_back, a, b, NULL,
-                               sign < 0 ? &minus : NULL);
+    mete_var *y =
+        mete__op_new(tape, a->rows, a->columns, add_back, a, b, NULL, sign < 0 ? &minus : NULL);
     size_t wrap = size_of(b);
     for (size_t i = 0; y && i < size_of(a); i += wrap)
         for (size_t k = 0; k < wrap; k++)
@@ -224,7 +224,8 @@ sloped(mete_tape *tape, mete_var *x, const char *what, float **slope)
     if (!x)
         return mete__op_fail(tape, what, NULL, NULL);
     *slope = mete_tape_take(tape, size_of(x) * sizeof(float));
-    return *slope ? mete__op_new(tape, x->rows, x->columns, slope_back, x, NULL, NULL, *slope) : NULL;
+    return *slope ? mete__op_new(tape, x->rows, x->columns, slope_back, x, NULL, NULL, *slope)
+                  : NULL;
 }
 
 mete_var *
@@ -349,7 +350,7 @@ mete_stop(mete_tape *tape, mete_var *x)
              : mete__op_fail(tape, "stop", NULL, NULL);
 }
 
-/* ---- moving things about --------------------------------------------------------------------------- */
+/* ---- moving things about --------------------------------------------------------------------- */
 
 static void
 rows_back(mete_tape *tape, mete_var *y, mete_var *const *in, void *memory)
@@ -516,7 +517,7 @@ mete_reshape(mete_tape *tape, mete_var *x, size_t rows, size_t columns)
     return y;
 }
 
-/* ---- distributions --------------------------------------------------------------------------------- */
+/* ---- distributions --------------------------------------------------------------------------- */
 
 /* d x = g - softmax(x) * sum(g), row by row. */
 static void
@@ -644,7 +645,7 @@ mete_normal_logp(mete_tape *tape, mete_var *mean, mete_var *log_sd, const float 
     return y;
 }
 
-/* ---- normalisation and sums ------------------------------------------------------------------------ */
+/* ---- normalisation and sums ------------------------------------------------------------------ */
 
 static void
 layer_norm_back(mete_tape *tape, mete_var *y, mete_var *const *in, void *memory)

@@ -4,7 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
+    !defined(__SANITIZE_ADDRESS__)
 #define WIDE __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
 #define WIDE
@@ -20,7 +21,8 @@ mete__optimiser_init(mete__optimiser *optimiser, size_t count, mete_error *err)
     if (optimiser->m && optimiser->v)
         return METE_OK;
     mete__optimiser_free(optimiser);
-    return mete_error_set(err, METE_ENOMEM, "out of memory for the moments of %zu parameters", count);
+    return mete_error_set(err, METE_ENOMEM, "out of memory for the moments of %zu parameters",
+                          count);
 }
 
 void
@@ -49,8 +51,8 @@ sum_squares(const float *x, size_t n)
 }
 
 WIDE static void
-sgd(float *restrict p, const float *restrict g, float *restrict m, size_t n, float scale, float rate,
-    float momentum, float decay)
+sgd(float *restrict p, const float *restrict g, float *restrict m, size_t n, float scale,
+    float rate, float momentum, float decay)
 {
     for (size_t i = 0; i < n; i++) {
         float grad = scale * g[i] + decay * p[i];
@@ -80,7 +82,8 @@ mete__optimiser_step(mete__optimiser *o, float *parameter, float *grad, double r
     *norm = sqrt(sum_squares(grad, o->count));
     if (!isfinite(*norm))
         return mete_error_set(err, METE_EPLUGIN,
-                              "the gradient is not finite (norm %g); the step was not taken", *norm);
+                              "the gradient is not finite (norm %g); the step was not taken",
+                              *norm);
     double scale = o->clip_norm > 0 && *norm > o->clip_norm ? o->clip_norm / *norm : 1;
     o->t++;
     if (o->kind == METE__SGD) {

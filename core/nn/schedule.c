@@ -18,7 +18,8 @@ mete__schedule_read(mete__value *value, mete__schedule *out, mete__errors *error
     if (value->kind == METE__INT || value->kind == METE__REAL)
         return METE_OK;
     if (value->kind != METE__GROUP) {
-        mete__errors_add(errors, "%s:%d: %s must be a number or a schedule { from; to; over; shape; }",
+        mete__errors_add(errors,
+                         "%s:%d: %s must be a number or a schedule { from; to; over; shape; }",
                          value->file, value->line, value->path);
         return METE_EINVAL;
     }

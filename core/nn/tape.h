@@ -10,7 +10,7 @@
 /* A recorded operation: its result first, so a mete_var * leads back to it. */
 typedef struct mete__op {
     mete_var var;
-    mete_back back;          /* NULL: a leaf */
+    mete_back back; /* NULL: a leaf */
     mete_var *input[METE__INPUTS];
     void *memory;
     size_t offset;           /* of a parameter in the flat vector */

@@ -1,8 +1,11 @@
 /* rundir.h - a run's folder: one owner (lock), resolved config, journal, metrics, samples.
  *
- *   config.cfg      resolved, secrets left out       journal.jsonl   what happened, one event a line
- *   metrics.jsonl   one object an iteration          samples.jsonl   prompts, responses, node scores
- *   checkpoints/    see checkpoint.h                 lock            pid of the owner, held by flock
+ *   config.cfg      resolved, secrets left out       journal.jsonl   what happened, one event a
+ *   line
+ *   metrics.jsonl   one object an iteration          samples.jsonl   prompts, responses, node
+ *   scores
+ *   checkpoints/    see checkpoint.h                 lock            pid of the owner, held by
+ *   flock
  *
  * Lines are whole or absent: each is one write; a torn tail left by a kill is cut on resume, and
  * metrics and samples past the checkpoint resumed from are cut too, so a resumed run ends with the
@@ -28,7 +31,8 @@ int mete__rundir_journal(mete__rundir *rundir, const char *kind, const char *tex
 /* Appends one finished JSON object, without the newline. */
 int mete__rundir_metrics(mete__rundir *rundir, const char *json, size_t length, mete_error *err);
 int mete__rundir_sample(mete__rundir *rundir, const char *json, size_t length, mete_error *err);
-/* Sizes of metrics.jsonl and samples.jsonl now, stored in a checkpoint; and the cut back to them. */
+/* Sizes of metrics.jsonl and samples.jsonl now, stored in a checkpoint; and the cut back to them.
+ * */
 void mete__rundir_marks(const mete__rundir *rundir, uint64_t mark[2]);
 int mete__rundir_cut(mete__rundir *rundir, const uint64_t mark[2], mete_error *err);
 

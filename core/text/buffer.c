@@ -175,8 +175,7 @@ mete_text_find(mete_text text, mete_text needle, size_t from)
         return SIZE_MAX;
     if (needle.length == 0)
         return from;
-    const char *found =
-        memmem(text.data + from, text.length - from, needle.data, needle.length);
+    const char *found = memmem(text.data + from, text.length - from, needle.data, needle.length);
     return found ? (size_t)(found - text.data) : SIZE_MAX;
 }
 

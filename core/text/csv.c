@@ -107,11 +107,9 @@ mete__row_split(mete_text row, char delimiter, mete__record *record, mete_error 
             const char *end = at < row.length ? memchr(start, delimiter, row.length - at) : NULL;
             field->text.data = start;
             field->text.length = end ? (size_t)(end - start) : row.length - at;
-            if (delimiter == ',' && field->text.length &&
-                memchr(start, '"', field->text.length))
+            if (delimiter == ',' && field->text.length && memchr(start, '"', field->text.length))
                 return mete_error_set(err, METE_EDATA,
-                                      "byte %zu: a quote in a field that is not in quotes",
-                                      at + 1);
+                                      "byte %zu: a quote in a field that is not in quotes", at + 1);
             at += field->text.length;
         }
         record->fields++;

@@ -23,7 +23,7 @@ struct mete__input {
     char *name;
     char *window;
     size_t begin, end, size, limit;
-    uint64_t offset; /* of begin */
+    uint64_t offset;       /* of begin */
     unsigned char *packed; /* compressed bytes not yet inflated: [z.next_in, +z.avail_in) */
     z_stream z;
 };
@@ -41,7 +41,7 @@ read_some(mete__input *input, void *to, size_t size, mete_error *err)
     }
 }
 
-/* ---- gzip ---- */
+/* ---- gzip ------------------------------------------------------------------------------------ */
 
 static int
 refill(mete__input *input, mete_error *err)
@@ -151,7 +151,7 @@ detect(mete__input *input, mete_error *err)
     return METE_OK;
 }
 
-/* ---- the window ---- */
+/* ---- the window ------------------------------------------------------------------------------ */
 
 static int
 open_file(mete__input *input, const char *path, mete_error *err)
@@ -293,10 +293,9 @@ read_to(mete__input *input, uint64_t offset, mete_error *err)
             if (more < 0)
                 return more;
             if (more == 0)
-                return mete_error_set(err, METE_EDATA,
-                                      "%s: ends at byte %llu, before byte %llu to go on from",
-                                      input->name, (unsigned long long)input->offset,
-                                      (unsigned long long)offset);
+                return mete_error_set(
+                    err, METE_EDATA, "%s: ends at byte %llu, before byte %llu to go on from",
+                    input->name, (unsigned long long)input->offset, (unsigned long long)offset);
             continue;
         }
         mete__input_skip(input, want < have ? (size_t)want : have);
@@ -313,10 +312,9 @@ mete__input_seek(mete__input *input, uint64_t offset, mete_error *err)
             return mete_error_set(err, METE_EIO, "%s: cannot seek: %s", input->name,
                                   strerror(errno));
         if (offset > (uint64_t)st.st_size)
-            return mete_error_set(err, METE_EDATA,
-                                  "%s: ends at byte %llu, before byte %llu to go on from",
-                                  input->name, (unsigned long long)st.st_size,
-                                  (unsigned long long)offset);
+            return mete_error_set(
+                err, METE_EDATA, "%s: ends at byte %llu, before byte %llu to go on from",
+                input->name, (unsigned long long)st.st_size, (unsigned long long)offset);
         input->begin = input->end = 0;
         input->offset = offset;
         input->ended = false;

@@ -201,7 +201,7 @@ mete_json_bool(const mete_json *value)
     return value && (node(value)->type & 0xff) == cJSON_True;
 }
 
-/* ---- writing ---- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* Bytes that stand for themselves in a JSON string. */
 static size_t

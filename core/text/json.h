@@ -29,10 +29,10 @@ typedef struct mete__field {
 typedef struct mete__record {
     mete__field *field;
     size_t fields, capacity;
-    mete_text raw;    /* the bytes it was read from */
-    uint64_t line;    /* where it stood: line from 1, and byte offset in the (unzipped) file */
-    uint64_t offset;  /* (set by the reader) */
-    mete_buffer text; /* decoded strings; never moves during a parse */
+    mete_text raw;      /* the bytes it was read from */
+    uint64_t line;      /* where it stood: line from 1, and byte offset in the (unzipped) file */
+    uint64_t offset;    /* (set by the reader) */
+    mete_buffer text;   /* decoded strings; never moves during a parse */
     mete_buffer mapped; /* decoded strings of mapped fields */
     struct mete__scan *scan;
 } mete__record;

@@ -58,7 +58,7 @@ mete_overlap_words(const uint64_t *candidate, size_t candidates, const uint64_t 
     return overlap;
 }
 
-/* ---- BLEU ---- */
+/* ---- BLEU ------------------------------------------------------------------------------------ */
 
 size_t
 mete_bleu_scratch(size_t candidates, size_t longest_reference)
@@ -141,7 +141,7 @@ mete_bleu_score(const mete_bleu *sum, int order, int smooth)
     return exp(penalty + logs / order);
 }
 
-/* ---- subsequences ---- */
+/* ---- subsequences ---------------------------------------------------------------------------- */
 
 size_t
 mete_lcs(const uint64_t *candidate, size_t candidates, const uint64_t *reference, size_t references,

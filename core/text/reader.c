@@ -39,7 +39,7 @@ delimiter(const mete__reader *reader)
     return reader->format == METE__FORMAT_TSV ? '\t' : ',';
 }
 
-/* ---- opening ---- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static mete__format
 format_of(const char *path)
@@ -116,7 +116,7 @@ mete__reader_close(mete__reader *reader)
     free(reader);
 }
 
-/* ---- lines ---- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static int
 skip_mark(mete__reader *reader, mete_error *err)
@@ -205,9 +205,9 @@ find_end(mete__reader *reader, mete_text view, mete__row_end *search)
 {
     if (reader->format != METE__FORMAT_JSONL)
         return mete__row_find(view, delimiter(reader), search);
-    const char *end =
-        search->at < view.length ? memchr(view.data + search->at, '\n', view.length - search->at)
-                                 : NULL;
+    const char *end = search->at < view.length
+                          ? memchr(view.data + search->at, '\n', view.length - search->at)
+                          : NULL;
     search->at = view.length;
     return end ? (size_t)(end - view.data) + 1 : 0;
 }
@@ -262,14 +262,14 @@ next_piece(mete__reader *reader, struct piece *piece, mete_error *err)
             piece->fault = too_long;
             piece->too_long = true;
         }
-        bool blank = reader->format == METE__FORMAT_JSONL ? is_blank(piece->text)
-                                                          : piece->text.length == 0;
+        bool blank =
+            reader->format == METE__FORMAT_JSONL ? is_blank(piece->text) : piece->text.length == 0;
         if (!blank)
             return 1;
     }
 }
 
-/* ---- records ---- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 /* Applies the policy to a bad record: METE_OK to go on, or the error. */
 static int
@@ -384,8 +384,7 @@ mete__reader_next(mete__reader *reader, const mete__record **out, mete_error *er
         if (piece.fault)
             status = bad_piece(reader, &piece, err);
         else if (reader->format == METE__FORMAT_JSONL)
-            status =
-                mete__record_parse(record, piece.text.data, piece.text.length, &reason);
+            status = mete__record_parse(record, piece.text.data, piece.text.length, &reason);
         else
             status = parse_row(reader, piece.text, &reason);
         if (!piece.fault && status == METE_OK) {
@@ -488,7 +487,7 @@ mete__reader_block(mete__reader *reader, mete_text *lines, uint64_t *number, uin
     return status;
 }
 
-/* ---- where it stands ---- */
+/* ---- where it stands ------------------------------------------------------------------------- */
 
 uint64_t
 mete__reader_records(const mete__reader *reader)

@@ -77,7 +77,7 @@ mete__record_find(const mete__record *record, mete_text key)
     return NULL;
 }
 
-/* ---- paths ---- */
+/* ---- paths ----------------------------------------------------------------------------------- */
 
 /* Walks `path` from the value `raw`; leaves the value's span in `found`. */
 static int
@@ -155,7 +155,7 @@ mete__record_path(const mete__record *record, mete_text path, mete__field *out, 
     return status ? status : 1;
 }
 
-/* ---- field maps ---- */
+/* ---- field maps ------------------------------------------------------------------------------ */
 
 /* Finds the sources of all maps, as fields after those of the record; sets how many there are. */
 static int

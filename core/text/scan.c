@@ -30,8 +30,7 @@ struct entry {
 };
 
 /* Records the first fault; always false, for `return fail(...)`. */
-static bool METE_PRINTF(3, 4)
-fail(struct mete__scan *scan, const char *at, const char *format, ...)
+static bool METE_PRINTF(3, 4) fail(struct mete__scan *scan, const char *at, const char *format, ...)
 {
     va_list list;
     va_start(list, format);
@@ -73,7 +72,7 @@ skip_space(struct mete__scan *scan)
     scan->at = p;
 }
 
-/* ---- strings ---- */
+/* ---- strings --------------------------------------------------------------------------------- */
 
 /* The first quote, backslash or control character at or after p; `high` gains bit 7 of what was
  * seen (and perhaps of a few bytes after the stop). */
@@ -276,7 +275,7 @@ string(struct mete__scan *scan, mete_text *text)
     return true;
 }
 
-/* ---- numbers and words ---- */
+/* ---- numbers and words ----------------------------------------------------------------------- */
 
 static inline bool
 is_digit(const char *p, const char *end)
@@ -343,7 +342,7 @@ word(struct mete__scan *scan, const char *expected, size_t length)
     return true;
 }
 
-/* ---- keys ---- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 static inline uint64_t
 key_hash(uint64_t seed, const char *data, size_t length)
@@ -462,7 +461,7 @@ key_add(struct mete__scan *scan, size_t base, uint64_t serial, const char *at, m
     return twice ? fail_duplicate(scan, at, text) : true;
 }
 
-/* ---- values ---- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static bool
 key_and_colon(struct mete__scan *scan, mete_text *key)
@@ -598,7 +597,7 @@ value_field(struct mete__scan *scan, int depth, mete__field *field)
     return true;
 }
 
-/* ---- what the other files use ---- */
+/* ---- what the other files use ---------------------------------------------------------------- */
 
 void
 mete__scan_point(struct mete__scan *scan, mete_text text, char *out)
@@ -636,8 +635,8 @@ int
 mete__scan_error(const struct mete__scan *scan, mete_error *err)
 {
     if (scan->status == METE_EDATA)
-        return mete_error_set(err, METE_EDATA, "byte %zu: %s",
-                              (size_t)(scan->at - scan->start) + 1, scan->reason);
+        return mete_error_set(err, METE_EDATA, "byte %zu: %s", (size_t)(scan->at - scan->start) + 1,
+                              scan->reason);
     return mete_error_set(err, scan->status, "%s", scan->reason);
 }
 

@@ -20,43 +20,33 @@ mix(uint64_t hash)
 
 enum class { SPACE, MARK, PART, ALONE };
 
-static enum class
-class_beyond_ascii(uint32_t code)
-{
-    if (mete_code_is_space(code))
-        return SPACE;
-    if (code < 0xc0)
-        return code == 0xaa || code == 0xb5 || code == 0xba ? PART : MARK;
-    if (code == 0xd7 || code == 0xf7)
-        return MARK;
-    if (code < 0x2000)
-        return PART;
+static enum class class_beyond_ascii(uint32_t code) {
+    if (mete_code_is_space(code)) return SPACE;
+    if (code < 0xc0) return code == 0xaa || code == 0xb5 || code == 0xba ? PART : MARK;
+    if (code == 0xd7 || code == 0xf7) return MARK;
+    if (code < 0x2000) return PART;
     if (code <= 0x206f || (code >= 0x3001 && code <= 0x3004) ||
         (code >= 0x3008 && code <= 0x3020) || (code >= 0x3030 && code <= 0x303f) ||
         code == 0x30fb || (code >= 0xff01 && code <= 0xff0f) ||
         (code >= 0xff1a && code <= 0xff20) || (code >= 0xff3b && code <= 0xff40) ||
-        (code >= 0xff5b && code <= 0xff65))
-        return MARK;
+        (code >= 0xff5b && code <= 0xff65)) return MARK;
     if ((code >= 0x3005 && code <= 0x30ff) || (code >= 0x3400 && code <= 0x4dbf) ||
         (code >= 0x4e00 && code <= 0x9fff) || (code >= 0xf900 && code <= 0xfaff) ||
-        (code >= 0x20000 && code <= 0x3ffff))
-        return ALONE;
+        (code >= 0x20000 && code <= 0x3ffff)) return ALONE;
     return PART;
 }
 
-static inline enum class
-class_of(uint32_t code, unsigned flags)
-{
-    enum class class;
-    if (code < 0x80) {
+static inline enum class class_of(uint32_t code, unsigned flags) {
+    enum class class; if (code < 0x80){
         uint32_t letter = code | 0x20;
-        class = code == ' ' || (code >= '\t' && code <= '\r')                        ? SPACE
+        class = code == ' ' || (code >= '\t' && code <= '\r')                      ? SPACE
                 : (letter >= 'a' && letter <= 'z') || (code >= '0' && code <= '9') ? PART
-                                                                                   : MARK;
-    } else {
-        class = class_beyond_ascii(code);
-    }
-    return (flags & METE_WORDS_SPACES) && class != SPACE ? PART : class;
+                                                                                   : MARK;}
+else
+{
+    class = class_beyond_ascii(code);
+}
+return (flags & METE_WORDS_SPACES) && class != SPACE ? PART : class;
 }
 
 static inline uint32_t
@@ -198,7 +188,7 @@ mete_hashes_sort(uint64_t *hash, size_t count)
     }
 }
 
-/* ---- exact match ---- */
+/* ---- exact match ----------------------------------------------------------------------------- */
 
 static int
 is_ascii_mark(unsigned char byte)

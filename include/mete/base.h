@@ -27,7 +27,8 @@ extern "C" {
 #define METE_PRINTF(string, first) __attribute__((format(printf, string, first)))
 #define METE_CHECKED __attribute__((warn_unused_result))
 
-/* What functions return: METE_OK, or one of these. The message is recorded once, where it failed. */
+/* What functions return: METE_OK, or one of these. The message is recorded once, where it failed.
+ * */
 typedef enum mete_status {
     METE_OK = 0,
     METE_EINVAL = -1,   /* a bad option, argument or config */

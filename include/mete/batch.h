@@ -21,12 +21,12 @@ extern "C" {
 
 /* A column: values of one name at one level. */
 typedef struct mete_column {
-    uint32_t size;          /* sizeof(mete_column) of the writer */
-    uint16_t level;         /* mete_level */
-    uint16_t element;       /* mete_type */
-    uint32_t visible;       /* mete_visible */
-    uint32_t parent;        /* METE_LIST: level of the rows that own the items */
-    uint32_t shape[4];      /* of one value; {1,0,0,0} for a scalar */
+    uint32_t size;     /* sizeof(mete_column) of the writer */
+    uint16_t level;    /* mete_level */
+    uint16_t element;  /* mete_type */
+    uint32_t visible;  /* mete_visible */
+    uint32_t parent;   /* METE_LIST: level of the rows that own the items */
+    uint32_t shape[4]; /* of one value; {1,0,0,0} for a scalar */
     const char *name;
     const void *data;       /* float, double, int32_t, int64_t, uint8_t or mete_text [rows] */
     const uint8_t *valid;   /* [rows] 1 where present; NULL: everywhere */
@@ -62,17 +62,17 @@ typedef struct mete_batch {
     const mete_text *response;  /* or NULL */
 
     /* per step [steps] */
-    const uint32_t *step_row;        /* the row each step belongs to */
-    const float *observation;        /* [steps x observation_size], or NULL */
-    const float *final_observation;  /* [episodes x observation_size] after the last step; or NULL */
-    const int32_t *action;           /* discrete action or token id; or NULL */
-    const float *action_vector;      /* [steps x action_size], or NULL */
-    const uint8_t *action_mask;      /* [steps x action_count] 1 = allowed; or NULL */
-    const float *logp;               /* log-probability as sampled; or NULL */
-    const float *value;              /* [steps x heads] critic as of the rollout; or NULL */
-    const float *final_value;        /* [episodes x heads] value after the last step; or NULL */
-    const uint8_t *loss_mask;        /* 1: the policy's own step (0: an observation token); or NULL */
-    const uint32_t *span;            /* [steps x 2] byte span of the token in `response`; or NULL */
+    const uint32_t *step_row;       /* the row each step belongs to */
+    const float *observation;       /* [steps x observation_size], or NULL */
+    const float *final_observation; /* [episodes x observation_size] after the last step; or NULL */
+    const int32_t *action;          /* discrete action or token id; or NULL */
+    const float *action_vector;     /* [steps x action_size], or NULL */
+    const uint8_t *action_mask;     /* [steps x action_count] 1 = allowed; or NULL */
+    const float *logp;              /* log-probability as sampled; or NULL */
+    const float *value;             /* [steps x heads] critic as of the rollout; or NULL */
+    const float *final_value;       /* [episodes x heads] value after the last step; or NULL */
+    const uint8_t *loss_mask; /* 1: the policy's own step (0: an observation token); or NULL */
+    const uint32_t *span;     /* [steps x 2] byte span of the token in `response`; or NULL */
     uint32_t observation_size, action_size, action_count, heads;
 
     /* turns, for dialogue; NULL in single-turn batches */
@@ -92,7 +92,8 @@ typedef struct mete_batch {
 
 /* The column that `field` names in this batch, or NULL when absent (only optional ones can be). */
 METE_API const mete_column *mete_column_of(const mete_batch *batch, const mete_field *field);
-/* Its values with the type checked: [episodes], [steps] ... by the field's level; NULL if absent. */
+/* Its values with the type checked: [episodes], [steps] ... by the field's level; NULL if absent.
+ * */
 METE_API const mete_text *mete_text_of(const mete_batch *batch, const mete_field *field);
 METE_API const float *mete_f32_of(const mete_batch *batch, const mete_field *field);
 METE_API const double *mete_f64_of(const mete_batch *batch, const mete_field *field);
@@ -100,7 +101,10 @@ METE_API const int32_t *mete_i32_of(const mete_batch *batch, const mete_field *f
 METE_API const int64_t *mete_i64_of(const mete_batch *batch, const mete_field *field);
 
 /* The items of a METE_LIST column that belong to one parent row, borrowed. */
-typedef struct mete_texts { const mete_text *item; size_t count; } mete_texts;
+typedef struct mete_texts {
+    const mete_text *item;
+    size_t count;
+} mete_texts;
 METE_API mete_texts mete_texts_of(const mete_batch *batch, const mete_field *field, size_t row);
 
 /* A data file in memory, for METE_DATA options: `rows` records of named fields. Every value is kept
@@ -109,11 +113,11 @@ typedef struct mete_table {
     uint32_t size;
     uint32_t fields;
     size_t rows;
-    const char *const *name;        /* [fields] after the map of the config */
-    const mete_text *const *value;  /* [fields][rows]; data NULL where the record lacks it */
-    const uint8_t *const *element;  /* [fields][rows] METE_TEXT or METE_JSON */
-    const char *file;               /* for messages */
-    const uint64_t *line;           /* [rows] line number in the file, for messages */
+    const char *const *name;       /* [fields] after the map of the config */
+    const mete_text *const *value; /* [fields][rows]; data NULL where the record lacks it */
+    const uint8_t *const *element; /* [fields][rows] METE_TEXT or METE_JSON */
+    const char *file;              /* for messages */
+    const uint64_t *line;          /* [rows] line number in the file, for messages */
 } mete_table;
 
 /* The column of `name`, [rows], or NULL. */

@@ -33,8 +33,8 @@ typedef struct mete_spaces {
     uint32_t size;
     uint32_t single_turn; /* 1: every episode is one step (bandits, one-turn text) */
     mete_space observation, action;
-    uint32_t max_steps;   /* an episode is cut after so many steps; 0: never. For information */
-    uint64_t tasks;       /* number of distinct tasks (rows of a data file); 0: unbounded */
+    uint32_t max_steps; /* an episode is cut after so many steps; 0: never. For information */
+    uint64_t tasks;     /* number of distinct tasks (rows of a data file); 0: unbounded */
 } mete_spaces;
 
 struct mete_scores;
@@ -46,18 +46,18 @@ typedef struct mete_actions {
     uint32_t vector_size;
     uint32_t heads;
     size_t lanes;
-    int32_t *action;   /* [lanes] DISCRETE and CANDIDATES; else NULL */
-    float *vector;     /* [lanes x vector_size] BOX; else NULL */
-    mete_text *text;   /* [lanes] TEXT; else NULL; set by mete_act_tokens */
-    float *logp;       /* [lanes] log-probability of the action as sampled (TEXT: of the whole) */
-    float *value;      /* [lanes x heads] */
+    int32_t *action; /* [lanes] DISCRETE and CANDIDATES; else NULL */
+    float *vector;   /* [lanes x vector_size] BOX; else NULL */
+    mete_text *text; /* [lanes] TEXT; else NULL; set by mete_act_tokens */
+    float *logp;     /* [lanes] log-probability of the action as sampled (TEXT: of the whole) */
+    float *value;    /* [lanes x heads] */
     void *host;
 } mete_actions;
 
 /* Lanes to start anew. */
 typedef struct mete_reset {
     uint32_t size;
-    uint32_t evaluation;     /* 1: held-out episodes (data split, fixed starts) */
+    uint32_t evaluation; /* 1: held-out episodes (data split, fixed starts) */
     size_t count;
     const uint32_t *lane;    /* [count] */
     const uint64_t *episode; /* [count] ids: keys of the random streams */
@@ -114,7 +114,8 @@ METE_API float *mete_lane_signal(mete_transitions *out, int handle);
  * splits lanes over several instances of one config, each with lanes of its own. */
 typedef struct mete_environment {
     METE_HEAD;
-    /* describes the spaces for `lanes` lanes; called once after open. `lanes` lanes are then kept */
+    /* describes the spaces for `lanes` lanes; called once after open. `lanes` lanes are then kept
+     * */
     int (*spaces)(mete_ctx *cx, void *self, size_t lanes, mete_spaces *out);
     int (*reset)(mete_ctx *cx, void *self, const mete_reset *in, mete_observations *out);
     int (*step)(mete_ctx *cx, void *self, const mete_actions *in, mete_transitions *out);
@@ -125,10 +126,12 @@ typedef struct mete_environment {
     /* the exact model of a small world, appended later */
     int (*model)(mete_ctx *cx, const void *self, struct mete_mdp *out);
     /* between epochs of a world that learns */
-    int (*epoch)(mete_ctx *cx, void *self, const mete_batch *batch, const struct mete_scores *scores);
+    int (*epoch)(mete_ctx *cx, void *self, const mete_batch *batch,
+                 const struct mete_scores *scores);
     int (*emit)(mete_ctx *cx, const void *self, const char *what, uint64_t count, void *sink);
     int (*fit_batch)(mete_ctx *cx, void *self, const mete_batch *batch, uint64_t step);
-    int (*fit_end)(mete_ctx *cx, void *self, uint64_t epoch, const mete_batch *validation, int *stop);
+    int (*fit_end)(mete_ctx *cx, void *self, uint64_t epoch, const mete_batch *validation,
+                   int *stop);
 } mete_environment;
 
 #define METE_ENVIRONMENT_PLUGIN(id, ver, brief, ...)                                               \

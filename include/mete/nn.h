@@ -47,7 +47,7 @@ METE_API void *mete_tape_take(mete_tape *tape, size_t bytes);
 METE_API void mete_tape_keep(mete_tape *tape, void *pointer);
 METE_API void *mete_tape_kept(const mete_tape *tape);
 
-/* ---- leaves -------------------------------------------------------------------------------------- */
+/* ---- leaves ---------------------------------------------------------------------------------- */
 
 /* A constant; borrowed until reset. */
 METE_API mete_var *mete_input(mete_tape *tape, const float *data, size_t rows, size_t columns);
@@ -88,7 +88,8 @@ METE_API mete_var *mete_concat(mete_tape *tape, mete_var *a, mete_var *b);
 METE_API mete_var *mete_columns(mete_tape *tape, mete_var *x, size_t from, size_t count);
 /* The same numbers in another shape; rows x columns must be x's. */
 METE_API mete_var *mete_reshape(mete_tape *tape, mete_var *x, size_t rows, size_t columns);
-/* Log-softmax of each row; mask [rows x columns] (or NULL): 0 = impossible, log-probability -1e30. */
+/* Log-softmax of each row; mask [rows x columns] (or NULL): 0 = impossible, log-probability -1e30.
+ * */
 METE_API mete_var *mete_log_softmax(mete_tape *tape, mete_var *x, const uint8_t *mask);
 /* x[i][index[i]] -> [rows x 1]. */
 METE_API mete_var *mete_pick(mete_tape *tape, mete_var *x, const int32_t *index);
@@ -112,14 +113,14 @@ METE_API mete_var *mete_custom(mete_tape *tape, size_t rows, size_t columns, met
 /* The gradient array of x, zeroed when first asked for; NULL when x wants none (an input). */
 METE_API float *mete_grad_of(mete_tape *tape, mete_var *x);
 
-/* ---- backward ------------------------------------------------------------------------------------ */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 /* Adds adjoint [rows x columns] (NULL: ones) to the gradient of x, before backward. */
 METE_API void mete_seed(mete_tape *tape, mete_var *x, const float *adjoint);
 /* Runs the tape backward; the gradient of every mete_weights is added into grad at its offset. */
 METE_API int mete_tape_backward(mete_tape *tape, float *grad);
 
-/* ---- kernels without a tape, for acting ---------------------------------------------------------- */
+/* ---- kernels without a tape, for acting ------------------------------------------------------ */
 
 /* out [n x out] = act(x W^T + b); one row goes to sgemv, which is ten times faster there. */
 METE_API void mete_dense_run(const float *x, size_t n, size_t in, const float *w, const float *b,

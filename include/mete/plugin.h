@@ -18,30 +18,30 @@
 extern "C" {
 #endif
 
-/* ---- Options ------------------------------------------------------------------------------- */
+/* ---- Options --------------------------------------------------------------------------------- */
 
 typedef enum mete_option_type {
     METE_OPTION_END,
-    METE_OPTION_BOOL,        /* int: 0 or 1 */
-    METE_OPTION_INT,         /* int64_t */
-    METE_OPTION_REAL,        /* double; with METE_LIVE the config may give a schedule */
-    METE_OPTION_STRING,      /* const char *; NULL when absent without a default */
-    METE_OPTION_ENUM,        /* int: index into the words of `text`, "one|two|three" */
-    METE_OPTION_FILE,        /* const char *: a path, relative to the config file that names it */
-    METE_OPTION_INTS,        /* mete_ints */
-    METE_OPTION_REALS,       /* mete_reals */
-    METE_OPTION_STRINGS,     /* mete_strings */
-    METE_OPTION_FIELD,       /* mete_field: a column of the batch, which the user may rename */
-    METE_OPTION_DATA,        /* const mete_table *: { file; map; limit; on_bad; } or a file name */
-    METE_OPTION_MODEL,       /* mete_node *: a model by name: "policy", "reference", or of `models` */
-    METE_OPTION_REWARD,      /* mete_node *: a nested { use = ...; } of that kind */
-    METE_OPTION_REWARDS,     /* mete_nodes */
-    METE_OPTION_RUBRIC,      /* mete_node * */
-    METE_OPTION_POLICY,      /* mete_node * */
-    METE_OPTION_POLICIES,    /* mete_nodes */
-    METE_OPTION_ENVIRONMENT, /* mete_node * */
-    METE_OPTION_ENVIRONMENTS,/* mete_nodes */
-    METE_OPTION_LIST         /* mete_list: a list of groups, each bound by `rows` to one element */
+    METE_OPTION_BOOL,     /* int: 0 or 1 */
+    METE_OPTION_INT,      /* int64_t */
+    METE_OPTION_REAL,     /* double; with METE_LIVE the config may give a schedule */
+    METE_OPTION_STRING,   /* const char *; NULL when absent without a default */
+    METE_OPTION_ENUM,     /* int: index into the words of `text`, "one|two|three" */
+    METE_OPTION_FILE,     /* const char *: a path, relative to the config file that names it */
+    METE_OPTION_INTS,     /* mete_ints */
+    METE_OPTION_REALS,    /* mete_reals */
+    METE_OPTION_STRINGS,  /* mete_strings */
+    METE_OPTION_FIELD,    /* mete_field: a column of the batch, which the user may rename */
+    METE_OPTION_DATA,     /* const mete_table *: { file; map; limit; on_bad; } or a file name */
+    METE_OPTION_MODEL,    /* mete_node *: a model by name: "policy", "reference", or of `models` */
+    METE_OPTION_REWARD,   /* mete_node *: a nested { use = ...; } of that kind */
+    METE_OPTION_REWARDS,  /* mete_nodes */
+    METE_OPTION_RUBRIC,   /* mete_node * */
+    METE_OPTION_POLICY,   /* mete_node * */
+    METE_OPTION_POLICIES, /* mete_nodes */
+    METE_OPTION_ENVIRONMENT,  /* mete_node * */
+    METE_OPTION_ENVIRONMENTS, /* mete_nodes */
+    METE_OPTION_LIST          /* mete_list: a list of groups, each bound by `rows` to one element */
 } mete_option_type;
 
 enum mete_option_flags {
@@ -53,25 +53,40 @@ enum mete_option_flags {
     METE_LOG_SCALE = 1u << 5   /* a search over it should step by factors */
 };
 
-typedef struct mete_ints { const int64_t *item; size_t count; } mete_ints;
-typedef struct mete_reals { const double *item; size_t count; } mete_reals;
-typedef struct mete_strings { const char *const *item; size_t count; } mete_strings;
-typedef struct mete_list { void *item; size_t count; } mete_list;
+typedef struct mete_ints {
+    const int64_t *item;
+    size_t count;
+} mete_ints;
+typedef struct mete_reals {
+    const double *item;
+    size_t count;
+} mete_reals;
+typedef struct mete_strings {
+    const char *const *item;
+    size_t count;
+} mete_strings;
+typedef struct mete_list {
+    void *item;
+    size_t count;
+} mete_list;
 
 /* An instance of a plugin elsewhere in the config. Opaque; valid as long as the owner. */
 typedef struct mete_node mete_node;
-typedef struct mete_nodes { mete_node *const *item; size_t count; } mete_nodes;
+typedef struct mete_nodes {
+    mete_node *const *item;
+    size_t count;
+} mete_nodes;
 
 /* One row of an option table; write it with the macros below. Rows may grow at the end. */
 typedef struct mete_option {
-    const char *name;      /* as the config spells it: the struct member's own name */
-    uint32_t type;         /* mete_option_type */
-    uint32_t flags;        /* mete_option_flags */
-    uint64_t offset;       /* of the member in the state struct (or list row) */
-    double value, min, max;/* default and range, of numbers; the range of each item of a list */
-    const char *text;      /* default of a string, file or field; words of an enum; see DEPRECATED */
-    const char *unit;      /* "", or what a number counts */
-    const char *help;      /* one line for the manual; required */
+    const char *name;       /* as the config spells it: the struct member's own name */
+    uint32_t type;          /* mete_option_type */
+    uint32_t flags;         /* mete_option_flags */
+    uint64_t offset;        /* of the member in the state struct (or list row) */
+    double value, min, max; /* default and range, of numbers; the range of each item of a list */
+    const char *text; /* default of a string, file or field; words of an enum; see DEPRECATED */
+    const char *unit; /* "", or what a number counts */
+    const char *help; /* one line for the manual; required */
     const struct mete_option *rows; /* METE_OPTION_LIST: the table of one element */
     uint64_t row_size;              /* METE_OPTION_LIST: sizeof one element */
     uint32_t level, element;        /* METE_OPTION_FIELD: mete_level and mete_type asked for */
@@ -81,67 +96,102 @@ typedef struct mete_option {
 #define METE_AT(s, f, T) (offsetof(s, f) + 0 * sizeof((T *)0 == &((s *)0)->f))
 
 #define METE_BOOL(s, f, def, text_)                                                                \
-    {.name = #f, .type = METE_OPTION_BOOL, .offset = METE_AT(s, f, int), .value = (def), .max = 1, \
-     .help = text_}
+    {                                                                                              \
+        .name = #f, .type = METE_OPTION_BOOL, .offset = METE_AT(s, f, int), .value = (def),        \
+        .max = 1, .help = text_                                                                    \
+    }
 #define METE_INT(s, f, def, lo, hi, text_)                                                         \
-    {.name = #f, .type = METE_OPTION_INT, .offset = METE_AT(s, f, int64_t),                        \
-     .value = (double)(def), .min = (double)(lo), .max = (double)(hi), .help = text_}
+    {                                                                                              \
+        .name = #f, .type = METE_OPTION_INT, .offset = METE_AT(s, f, int64_t),                     \
+        .value = (double)(def), .min = (double)(lo), .max = (double)(hi), .help = text_            \
+    }
 #define METE_REAL(s, f, def, lo, hi, text_)                                                        \
-    {.name = #f, .type = METE_OPTION_REAL, .flags = METE_LIVE, .offset = METE_AT(s, f, double),    \
-     .value = (def), .min = (lo), .max = (hi), .help = text_}
+    {                                                                                              \
+        .name = #f, .type = METE_OPTION_REAL, .flags = METE_LIVE, .offset = METE_AT(s, f, double), \
+        .value = (def), .min = (lo), .max = (hi), .help = text_                                    \
+    }
 #define METE_STRING(s, f, def, flag_, text_)                                                       \
-    {.name = #f, .type = METE_OPTION_STRING, .flags = (flag_),                                     \
-     .offset = METE_AT(s, f, const char *), .text = (def), .help = text_}
+    {                                                                                              \
+        .name = #f, .type = METE_OPTION_STRING, .flags = (flag_),                                  \
+        .offset = METE_AT(s, f, const char *), .text = (def), .help = text_                        \
+    }
 #define METE_ENUM(s, f, def, words, text_)                                                         \
-    {.name = #f, .type = METE_OPTION_ENUM, .offset = METE_AT(s, f, int), .value = (def),           \
-     .text = (words), .help = text_}
+    {                                                                                              \
+        .name = #f, .type = METE_OPTION_ENUM, .offset = METE_AT(s, f, int), .value = (def),        \
+        .text = (words), .help = text_                                                             \
+    }
 #define METE_FILE(s, f, flag_, text_)                                                              \
-    {.name = #f, .type = METE_OPTION_FILE, .flags = (flag_),                                       \
-     .offset = METE_AT(s, f, const char *), .help = text_}
+    {                                                                                              \
+        .name = #f, .type = METE_OPTION_FILE, .flags = (flag_),                                    \
+        .offset = METE_AT(s, f, const char *), .help = text_                                       \
+    }
 #define METE_INTS(s, f, lo, hi, flag_, text_)                                                      \
-    {.name = #f, .type = METE_OPTION_INTS, .flags = (flag_), .offset = METE_AT(s, f, mete_ints),   \
-     .min = (double)(lo), .max = (double)(hi), .help = text_}
+    {                                                                                              \
+        .name = #f, .type = METE_OPTION_INTS, .flags = (flag_),                                    \
+        .offset = METE_AT(s, f, mete_ints), .min = (double)(lo), .max = (double)(hi),              \
+        .help = text_                                                                              \
+    }
 #define METE_REALS(s, f, lo, hi, flag_, text_)                                                     \
-    {.name = #f, .type = METE_OPTION_REALS, .flags = (flag_), .offset = METE_AT(s, f, mete_reals), \
-     .min = (lo), .max = (hi), .help = text_}
+    {                                                                                              \
+        .name = #f, .type = METE_OPTION_REALS, .flags = (flag_),                                   \
+        .offset = METE_AT(s, f, mete_reals), .min = (lo), .max = (hi), .help = text_               \
+    }
 #define METE_STRINGS(s, f, flag_, text_)                                                           \
-    {.name = #f, .type = METE_OPTION_STRINGS, .flags = (flag_),                                    \
-     .offset = METE_AT(s, f, mete_strings), .help = text_}
+    {                                                                                              \
+        .name = #f, .type = METE_OPTION_STRINGS, .flags = (flag_),                                 \
+        .offset = METE_AT(s, f, mete_strings), .help = text_                                       \
+    }
 /* `def` is the column read unless the config names another. */
 #define METE_FIELD(s, f, def, lvl, typ, flag_, text_)                                              \
-    {.name = #f, .type = METE_OPTION_FIELD, .flags = (flag_), .offset = METE_AT(s, f, mete_field), \
-     .text = (def), .level = (lvl), .element = (typ), .help = text_}
+    {                                                                                              \
+        .name = #f, .type = METE_OPTION_FIELD, .flags = (flag_),                                   \
+        .offset = METE_AT(s, f, mete_field), .text = (def), .level = (lvl), .element = (typ),      \
+        .help = text_                                                                              \
+    }
 #define METE_DATA(s, f, flag_, text_)                                                              \
-    {.name = #f, .type = METE_OPTION_DATA, .flags = (flag_),                                       \
-     .offset = METE_AT(s, f, const mete_table *), .help = text_}
+    {                                                                                              \
+        .name = #f, .type = METE_OPTION_DATA, .flags = (flag_),                                    \
+        .offset = METE_AT(s, f, const mete_table *), .help = text_                                 \
+    }
 #define METE_MODEL(s, f, def, flag_, text_)                                                        \
-    {.name = #f, .type = METE_OPTION_MODEL, .flags = (flag_), .text = (def),                       \
-     .offset = METE_AT(s, f, mete_node *), .help = text_}
+    {                                                                                              \
+        .name = #f, .type = METE_OPTION_MODEL, .flags = (flag_), .text = (def),                    \
+        .offset = METE_AT(s, f, mete_node *), .help = text_                                        \
+    }
 #define METE_NODE_(s, f, kind_, flag_, text_)                                                      \
-    {.name = #f, .type = (kind_), .flags = (flag_), .offset = METE_AT(s, f, mete_node *),          \
-     .help = text_}
+    {                                                                                              \
+        .name = #f, .type = (kind_), .flags = (flag_), .offset = METE_AT(s, f, mete_node *),       \
+        .help = text_                                                                              \
+    }
 #define METE_NODES_(s, f, kind_, flag_, text_)                                                     \
-    {.name = #f, .type = (kind_), .flags = (flag_), .offset = METE_AT(s, f, mete_nodes),           \
-     .help = text_}
+    {                                                                                              \
+        .name = #f, .type = (kind_), .flags = (flag_), .offset = METE_AT(s, f, mete_nodes),        \
+        .help = text_                                                                              \
+    }
 #define METE_REWARD(s, f, flag_, text_) METE_NODE_(s, f, METE_OPTION_REWARD, flag_, text_)
 #define METE_REWARDS(s, f, flag_, text_) METE_NODES_(s, f, METE_OPTION_REWARDS, flag_, text_)
 #define METE_RUBRIC(s, f, flag_, text_) METE_NODE_(s, f, METE_OPTION_RUBRIC, flag_, text_)
 #define METE_POLICY(s, f, flag_, text_) METE_NODE_(s, f, METE_OPTION_POLICY, flag_, text_)
 #define METE_POLICIES(s, f, flag_, text_) METE_NODES_(s, f, METE_OPTION_POLICIES, flag_, text_)
-#define METE_ENVIRONMENT(s, f, flag_, text_)                                                       \
-    METE_NODE_(s, f, METE_OPTION_ENVIRONMENT, flag_, text_)
+#define METE_ENVIRONMENT(s, f, flag_, text_) METE_NODE_(s, f, METE_OPTION_ENVIRONMENT, flag_, text_)
 #define METE_ENVIRONMENTS(s, f, flag_, text_)                                                      \
     METE_NODES_(s, f, METE_OPTION_ENVIRONMENTS, flag_, text_)
 #define METE_LIST_OF(s, f, row_struct, table, flag_, text_)                                        \
-    {.name = #f, .type = METE_OPTION_LIST, .flags = (flag_), .offset = METE_AT(s, f, mete_list),   \
-     .rows = (table), .row_size = sizeof(row_struct), .help = text_}
-#define METE_OPTIONS_END {.name = NULL, .type = METE_OPTION_END}
+    {                                                                                              \
+        .name = #f, .type = METE_OPTION_LIST, .flags = (flag_),                                    \
+        .offset = METE_AT(s, f, mete_list), .rows = (table), .row_size = sizeof(row_struct),       \
+        .help = text_                                                                              \
+    }
+#define METE_OPTIONS_END                                                                           \
+    {                                                                                              \
+        .name = NULL, .type = METE_OPTION_END                                                      \
+    }
 
 /* Names the core keeps in every node: an option table may not use them. `node = { }` holds every
  * later option of the core. */
 #define METE_RESERVED_NAMES "name use of weight gold isolate on_error node"
 
-/* ---- The head of every descriptor ---------------------------------------------------------- */
+/* ---- The head of every descriptor ------------------------------------------------------------ */
 
 typedef enum mete_kind {
     METE_KIND_REWARD = 1,
@@ -157,9 +207,9 @@ enum mete_flags {
     METE_LAZY = 1u << 3,        /* children are evaluated only when asked (mete_child_rows) */
     METE_WAITS = 1u << 4,       /* blocks on a model or a network: runs beside its siblings */
     METE_SAMPLES = 1u << 5,     /* draws random numbers */
-    METE_COMBINES = 1u << 6,    /* a reward that needs children (`of`); without it `of` is refused */
-    METE_ONE_CHILD = 1u << 7,   /* with METE_COMBINES: exactly one child */
-    METE_PER_STEP = 1u << 8     /* a reward whose value is per step: it fills out->step */
+    METE_COMBINES = 1u << 6,  /* a reward that needs children (`of`); without it `of` is refused */
+    METE_ONE_CHILD = 1u << 7, /* with METE_COMBINES: exactly one child */
+    METE_PER_STEP = 1u << 8   /* a reward whose value is per step: it fills out->step */
 };
 
 /* The members below stand at the start of every kind's descriptor and never change within a major
@@ -192,10 +242,10 @@ enum mete_flags {
     uint64_t lane_size;                                                                            \
     uint32_t element;                                                                              \
     uint32_t flags;                                                                                \
-    int (*open)(mete_ctx *cx, void *self);                                                         \
-    void (*close)(mete_ctx *cx, void *self);                                                       \
-    int (*save)(mete_ctx *cx, const void *self);                                                   \
-    int (*load)(mete_ctx *cx, void *self, const void *bytes, size_t length);                       \
+    int (*open)(mete_ctx * cx, void *self);                                                        \
+    void (*close)(mete_ctx * cx, void *self);                                                      \
+    int (*save)(mete_ctx * cx, const void *self);                                                  \
+    int (*load)(mete_ctx * cx, void *self, const void *bytes, size_t length);                      \
     const void *(*extension)(const char *id);                                                      \
     const void *reserved[8]
 
@@ -214,7 +264,7 @@ typedef struct mete_plugin {
 #define METE_EXPORT __attribute__((visibility("default")))
 #endif
 
-/* ---- Services: errors, memory, identity ----------------------------------------------------- */
+/* ---- Services: errors, memory, identity ------------------------------------------------------ */
 
 /* Records what went wrong and returns `code`: `return mete_fail(cx, METE_EINVAL, "hi (%g) must
  * exceed lo (%g)", hi, lo);`. The host adds the path of the node in the tree. [any] */
@@ -251,7 +301,7 @@ mete_random(const mete_ctx *cx, uint64_t episode, uint32_t step)
     return mete_rng_make(mete_key(cx), episode, step);
 }
 
-/* ---- Services: what is learnt ----------------------------------------------------------------- */
+/* ---- Services: what is learnt ---------------------------------------------------------------- */
 
 /* Declares, in `open`, a named host-owned array of `count` elements (METE_F32, F64, I32, I64 or
  * U8), zeroed, saved in checkpoints. Returns a handle >= 0, or a negative status. */
@@ -285,14 +335,14 @@ METE_API int mete_parameter(mete_ctx *cx, const char *name, size_t rows, size_t 
  * instance's own first parameter. */
 typedef struct mete_params {
     uint32_t size;
-    uint32_t element;            /* METE_F32 or METE_F64 */
-    const void *vector;          /* float or double [count] */
+    uint32_t element;   /* METE_F32 or METE_F64 */
+    const void *vector; /* float or double [count] */
     size_t count;
-    uint64_t version;            /* grows by one each optimiser step */
-    const void *const *lane;     /* NULL, or one vector for each lane of the call */
+    uint64_t version;        /* grows by one each optimiser step */
+    const void *const *lane; /* NULL, or one vector for each lane of the call */
 } mete_params;
 
-/* ---- Services: columns -------------------------------------------------------------------- */
+/* ---- Services: columns ----------------------------------------------------------------------- */
 
 /* Declares, in `open`, that this node reads the column; `field` is filled. Beside METE_FIELD
  * options, for names the user does not choose. `mete check` verifies that somebody provides it. */
@@ -304,7 +354,8 @@ METE_API int mete_need(mete_ctx *cx, const char *name, mete_level level, mete_ty
  * rows keep identity, visibility and columns of their parent row; their ids are
  * hash(parent id, node path, draw), so their random streams are their own. */
 
-/* Rows `row[0..count)` of `batch`, in that order (ids unchanged). Groups are kept where adjacent. */
+/* Rows `row[0..count)` of `batch`, in that order (ids unchanged). Groups are kept where adjacent.
+ * */
 METE_API const mete_batch *mete_batch_subset(mete_ctx *cx, const mete_batch *batch,
                                              const uint32_t *row, size_t count);
 /* Every row `times` times, adjacent; a prompt's copies form one group. */

@@ -16,24 +16,24 @@ extern "C" {
 #endif
 
 enum mete_act_mode {
-    METE_ACT_GREEDY = 1u << 0,    /* the most probable action, no draw */
-    METE_ACT_EVALUATE = 1u << 1   /* held-out: nothing that only training wants (exploration noise) */
+    METE_ACT_GREEDY = 1u << 0,  /* the most probable action, no draw */
+    METE_ACT_EVALUATE = 1u << 1 /* held-out: nothing that only training wants (exploration noise) */
 };
 
 /* Lanes to act for. */
 typedef struct mete_lanes {
     uint32_t size;
-    uint32_t mode;                /* mete_act_mode bits */
+    uint32_t mode; /* mete_act_mode bits */
     size_t count;
-    const uint64_t *episode;      /* [count] id of the running episode: keys the random stream */
-    const uint32_t *step;         /* [count] step within it */
-    const float *observation;     /* [count x observation_size], or NULL */
+    const uint64_t *episode;  /* [count] id of the running episode: keys the random stream */
+    const uint32_t *step;     /* [count] step within it */
+    const float *observation; /* [count x observation_size], or NULL */
     uint32_t observation_size;
     uint32_t action_count;
-    const uint8_t *action_mask;   /* [count x action_count], or NULL: all allowed */
-    const mete_batch *context;    /* a row a lane: prompt, ids and the columns a policy may see */
-    void *state;                  /* [count x lane_size] recurrent state, zero at episode start */
-    double temperature;           /* of sampling; 1 is the policy itself */
+    const uint8_t *action_mask; /* [count x action_count], or NULL: all allowed */
+    const mete_batch *context;  /* a row a lane: prompt, ids and the columns a policy may see */
+    void *state;                /* [count x lane_size] recurrent state, zero at episode start */
+    double temperature;         /* of sampling; 1 is the policy itself */
 } mete_lanes;
 
 /* A token a text policy said: its id, log-probability as sampled, value, and byte span. */
@@ -50,11 +50,11 @@ METE_API int mete_act_tokens(mete_ctx *cx, mete_actions *out, size_t lane, const
                              size_t count, mete_text text) METE_CHECKED;
 
 /* Outputs of forward, as bits of `want`. Append only. */
-#define METE_WANT_LOGP (1ull << 0)    /* log-probability of the stored action */
+#define METE_WANT_LOGP (1ull << 0) /* log-probability of the stored action */
 #define METE_WANT_VALUE (1ull << 1)
 #define METE_WANT_ENTROPY (1ull << 2)
 #define METE_WANT_LOGITS (1ull << 3)
-#define METE_WANT_AUX (1ull << 4)     /* the policy's own losses */
+#define METE_WANT_AUX (1ull << 4) /* the policy's own losses */
 #define METE_WANT_HIDDEN (1ull << 5)
 #define METE_WANT_SAMPLE (1ull << 6)
 
@@ -63,33 +63,34 @@ typedef struct mete_query {
     uint32_t size;
     uint32_t reserved;
     const mete_batch *batch;
-    const uint32_t *step; /* [count] indices of steps in the batch; NULL: all, count = batch->steps */
+    const uint32_t
+        *step; /* [count] indices of steps in the batch; NULL: all, count = batch->steps */
     size_t count;
-    uint64_t want;        /* METE_WANT_ bits */
+    uint64_t want; /* METE_WANT_ bits */
 } mete_query;
 
 /* Answers (forward) or adjoints (backward: d loss / d output), in the order of the query's steps.
  * Members not wanted are NULL; a NULL adjoint is zero. The host owns the arrays. */
 typedef struct mete_outputs {
     uint32_t size;
-    uint32_t heads;    /* value heads */
-    uint32_t classes;  /* width of logits */
-    uint32_t auxes;    /* number of own losses */
-    float *logp;       /* [count] */
-    float *value;      /* [count x heads] */
-    float *entropy;    /* [count] */
-    float *logits;     /* [count x classes] */
-    float *aux;        /* [auxes] */
+    uint32_t heads;   /* value heads */
+    uint32_t classes; /* width of logits */
+    uint32_t auxes;   /* number of own losses */
+    float *logp;      /* [count] */
+    float *value;     /* [count x heads] */
+    float *entropy;   /* [count] */
+    float *logits;    /* [count x classes] */
+    float *aux;       /* [auxes] */
 } mete_outputs;
 
 /* What a policy tells of itself, filled by `describe` after open and after the spaces are known. */
 typedef struct mete_policy_info {
     uint32_t size;
-    uint32_t heads;      /* value heads; 0: no critic */
-    uint32_t classes;    /* width of logits; 0: no distribution over classes */
+    uint32_t heads;   /* value heads; 0: no critic */
+    uint32_t classes; /* width of logits; 0: no distribution over classes */
     uint32_t auxes;
-    uint32_t gradient;   /* 1: forward and backward may be called */
-    uint32_t stepwise;   /* 1: any subset of steps may be asked about; 0: whole rows only */
+    uint32_t gradient; /* 1: forward and backward may be called */
+    uint32_t stepwise; /* 1: any subset of steps may be asked about; 0: whole rows only */
 } mete_policy_info;
 
 /* [call] act and forward may run on several threads with tapes and outputs of their own. */
@@ -118,16 +119,18 @@ typedef struct mete_policy {
     int (*ask)(mete_ctx *cx, void *self, size_t count, float *vectors);
     int (*tell)(mete_ctx *cx, void *self, size_t count, const double *score);
     int (*fit_batch)(mete_ctx *cx, void *self, const mete_batch *batch, uint64_t step);
-    int (*fit_end)(mete_ctx *cx, void *self, uint64_t epoch, const mete_batch *validation, int *stop);
+    int (*fit_end)(mete_ctx *cx, void *self, uint64_t epoch, const mete_batch *validation,
+                   int *stop);
 } mete_policy;
 
 #define METE_POLICY_PLUGIN(id, ver, brief, ...)                                                    \
     METE_EXPORT const mete_policy mete_plugin_v1 = {                                               \
         METE_HEAD_INIT(mete_policy, METE_KIND_POLICY, id, ver, brief), __VA_ARGS__}
 
-/* ---- Wrappers: policies that hold policies -------------------------------------------------- */
+/* ---- Wrappers: policies that hold policies --------------------------------------------------- */
 
-/* Empty actions of the kind `like` has, for `lanes` lanes; in the arena. NULL when out of memory. */
+/* Empty actions of the kind `like` has, for `lanes` lanes; in the arena. NULL when out of memory.
+ * */
 METE_API mete_actions *mete_actions_new(mete_ctx *cx, const mete_actions *like, size_t lanes);
 /* Asks an inner policy to act. `params` are the caller's own: the host passes the inner one's part
  * of them. */
@@ -143,7 +146,8 @@ METE_API int mete_inner_encode(mete_ctx *cx, mete_node *inner, const mete_batch 
                                mete_actions *out) METE_CHECKED;
 METE_API const mete_policy_info *mete_inner_info(mete_ctx *cx, mete_node *inner);
 /* The tokens one lane of `from` said, borrowed; *count may be 0. */
-METE_API const mete_token *mete_actions_tokens(const mete_actions *from, size_t lane, size_t *count);
+METE_API const mete_token *mete_actions_tokens(const mete_actions *from, size_t lane,
+                                               size_t *count);
 /* Copies lane `lane` of `from` (action, text, tokens, logp, value) into lane `to` of `out`. */
 METE_API int mete_actions_take(mete_ctx *cx, const mete_actions *from, size_t lane,
                                mete_actions *out, size_t to) METE_CHECKED;

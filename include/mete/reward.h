@@ -47,8 +47,8 @@ typedef struct mete_scores {
 /* Declares, in `open`, a named sub-signal: level METE_EPISODE, METE_STEP, METE_TURN, METE_GROUP or
  * METE_BATCH, its role, the range it keeps (for lint and plots; infinite where unknown) and one
  * line of help. It is logged as <path>/<name>. Returns a handle >= 0, or a negative status. */
-METE_API int mete_signal(mete_ctx *cx, const char *name, mete_level level, mete_role role, double lo,
-                         double hi, const char *help);
+METE_API int mete_signal(mete_ctx *cx, const char *name, mete_level level, mete_role role,
+                         double lo, double hi, const char *help);
 /* The signal's array in `out`, zeroed, by its level; never NULL for a valid handle. */
 METE_API double *mete_out(mete_scores *out, int handle);
 /* Declares, in `open`, that this node states a spread. */
@@ -91,10 +91,10 @@ METE_API void *mete_episode_state(mete_ctx *cx, size_t row);
  * error. Lives until the call returns. */
 METE_API const float *mete_model_logp(mete_ctx *cx, mete_node *model, const mete_batch *batch);
 
-/* ---- The descriptor ---------------------------------------------------------------------------- */
+/* ---- The descriptor -------------------------------------------------------------------------- */
 
-/* Functions after the head; NULL = absent. [call]: `score` may run on several threads at once on one
- * instance, each with rows of its own unless a METE_WHOLE_ flag says otherwise; all others run
+/* Functions after the head; NULL = absent. [call]: `score` may run on several threads at once on
+ * one instance, each with rows of its own unless a METE_WHOLE_ flag says otherwise; all others run
  * alone. `score` depends on batch, learnt state, episode state and random streams, and learns
  * nothing: `self` is const. */
 typedef struct mete_reward {
@@ -106,11 +106,13 @@ typedef struct mete_reward {
     int (*compare)(mete_ctx *cx, const void *self, const mete_batch *batch, const uint32_t *a,
                    const uint32_t *b, size_t pairs, double *p);
     /* slope[row] = d value / d value of child k */
-    int (*partial)(mete_ctx *cx, const void *self, const mete_batch *batch, size_t k, double *slope);
+    int (*partial)(mete_ctx *cx, const void *self, const mete_batch *batch, size_t k,
+                   double *slope);
     /* one minibatch of offline learning; the host shuffles, counts and resumes */
     int (*fit_batch)(mete_ctx *cx, void *self, const mete_batch *batch, uint64_t step);
     /* after each epoch, with the validation rows; sets *stop to end early */
-    int (*fit_end)(mete_ctx *cx, void *self, uint64_t epoch, const mete_batch *validation, int *stop);
+    int (*fit_end)(mete_ctx *cx, void *self, uint64_t epoch, const mete_batch *validation,
+                   int *stop);
     /* a few labelled rows of one user or context `key` */
     int (*adapt)(mete_ctx *cx, void *self, uint64_t key, const mete_batch *batch);
     /* adjoint[episodes] in, d value / d action_vector [steps x action_size] times it out */

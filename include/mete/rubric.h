@@ -10,9 +10,9 @@ extern "C" {
 
 /* How a criterion is decided. Append only. */
 typedef enum mete_criterion_kind {
-    METE_CRITERION_JUDGED,   /* a model reads `text` */
-    METE_CRITERION_PROGRAM,  /* a program: `check` names it, `target` is its argument */
-    METE_CRITERION_ORDINAL,  /* a scale of `scale` grades */
+    METE_CRITERION_JUDGED,  /* a model reads `text` */
+    METE_CRITERION_PROGRAM, /* a program: `check` names it, `target` is its argument */
+    METE_CRITERION_ORDINAL, /* a scale of `scale` grades */
     METE_CRITERION_PAIRWISE,
     METE_CRITERION_QUESTION, /* a question whose answer fixes the context */
     METE_CRITERION_TERM,
@@ -46,11 +46,11 @@ METE_API int mete_criterion_add(mete_ctx *cx, mete_criteria *out, size_t row,
  * same for all its samples, in every command. NULL after an error. Lives until the call returns. */
 typedef struct mete_rubric_table {
     uint32_t size;
-    uint32_t stride;          /* bytes from one criterion to the next */
+    uint32_t stride; /* bytes from one criterion to the next */
     size_t count;
     const mete_criterion *item;
-    const uint32_t *first;    /* [groups + 1] */
-    const uint64_t *key;      /* [count] hash of kind, check and target: equal criteria share one */
+    const uint32_t *first; /* [groups + 1] */
+    const uint64_t *key;   /* [count] hash of kind, check and target: equal criteria share one */
 } mete_rubric_table;
 METE_API const mete_rubric_table *mete_rubric_of(mete_ctx *cx, mete_node *node,
                                                  const mete_batch *batch);
@@ -59,10 +59,12 @@ METE_API const mete_rubric_table *mete_rubric_of(mete_ctx *cx, mete_node *node,
 typedef struct mete_rubric {
     METE_HEAD;
     int (*generate)(mete_ctx *cx, const void *self, const mete_batch *prompts, mete_criteria *out);
-    int (*refine)(mete_ctx *cx, void *self, const mete_batch *batch, const struct mete_scores *scores,
-                  const mete_rubric_table *rubric, mete_criteria *out);
+    int (*refine)(mete_ctx *cx, void *self, const mete_batch *batch,
+                  const struct mete_scores *scores, const mete_rubric_table *rubric,
+                  mete_criteria *out);
     int (*fit_batch)(mete_ctx *cx, void *self, const mete_batch *batch, uint64_t step);
-    int (*fit_end)(mete_ctx *cx, void *self, uint64_t epoch, const mete_batch *validation, int *stop);
+    int (*fit_end)(mete_ctx *cx, void *self, uint64_t epoch, const mete_batch *validation,
+                   int *stop);
 } mete_rubric;
 
 #define METE_RUBRIC_PLUGIN(id, ver, brief, ...)                                                    \

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-/* ---- texts ---- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 static inline int
 mete_text_equal(mete_text a, mete_text b)
@@ -68,7 +68,7 @@ METE_API size_t mete_text_find_last(mete_text text, mete_text needle);
 /* The next line of `text` from *position, without its \n or \r\n; 0 at the end. */
 METE_API int mete_text_line(mete_text text, size_t *position, mete_text *line);
 
-/* ---- growing buffers ---- */
+/* ---- growing buffers ------------------------------------------------------------------------- */
 
 /* Bytes that grow up to `limit`. A zeroed struct is an empty buffer of no limit. The first failure
  * sticks: later appends do nothing and return it, so a run of appends needs one check at its end.
@@ -104,7 +104,7 @@ mete_buffer_view(const mete_buffer *buffer)
     return text;
 }
 
-/* ---- UTF-8 ---- */
+/* ---- UTF-8 ----------------------------------------------------------------------------------- */
 
 /* Bytes before the first that is not UTF-8 (no overlong forms, no surrogates, at most U+10FFFF);
  * text.length when all is well. */
@@ -123,7 +123,7 @@ METE_API int mete_code_is_space(uint32_t code); /* Unicode White_Space */
 /* Appends `text` in lower case; bytes that are not UTF-8 stay as they are. */
 METE_API int mete_lower(mete_text text, mete_buffer *out);
 
-/* ---- words ---- */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 /* What a word is, for every overlap measure: text is read in lower case and split at white space
  * and punctuation; a word is a longest run of the rest. ASCII letters and digits are the rest, as
@@ -155,7 +155,7 @@ METE_API size_t mete_ngrams(const uint64_t *word, size_t words, size_t n, uint64
 /* Sorts hashes ascending in place. */
 METE_API void mete_hashes_sort(uint64_t *hash, size_t count);
 
-/* ---- overlap of two texts, over word hashes ---- */
+/* ---- overlap of two texts, over word hashes -------------------------------------------------- */
 
 /* Multiset overlap. F1 and its parts are 0 where they would divide by 0, but 1 when both are empty,
  * as SQuAD scores it. */
@@ -197,10 +197,9 @@ METE_API size_t mete_lcs(const uint64_t *candidate, size_t candidates, const uin
 METE_API double mete_rouge_l(size_t lcs, size_t candidates, size_t references, double beta);
 /* Levenshtein distance over hashes; `scratch` holds references + 1 elements. */
 METE_API size_t mete_edit_distance(const uint64_t *candidate, size_t candidates,
-                                   const uint64_t *reference, size_t references,
-                                   uint32_t *scratch);
+                                   const uint64_t *reference, size_t references, uint32_t *scratch);
 
-/* ---- exact match ---- */
+/* ---- exact match ----------------------------------------------------------------------------- */
 
 enum {
     METE_NORMAL_CASE = 1,        /* lower case */
@@ -213,7 +212,7 @@ enum {
 /* Appends `text` so normalised. */
 METE_API int mete_normalise(mete_text text, unsigned flags, mete_buffer *out);
 
-/* ---- numbers in prose ---- */
+/* ---- numbers in prose ------------------------------------------------------------------------ */
 
 enum {
     METE_NUMBER_THOUSANDS = 1, /* 1,234,567.5 (groups of three after the first) */
@@ -239,7 +238,7 @@ METE_API int mete_number_last(mete_text text, unsigned forms, mete_number *numbe
 /* Is the whole text, trimmed, one number? A full stop after it is allowed. */
 METE_API int mete_number_parse(mete_text text, unsigned forms, double *value);
 
-/* ---- JSON ---- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 /* One value of a parsed document: strict RFC 8259, UTF-8, depth at most 128, no key twice in an
  * object, no \u0000, no number beyond a double. Integers beyond 2^53 are rounded to a double. Keys

@@ -22,7 +22,8 @@ struct entry {
     enum when when;
 };
 
-struct template {
+struct template
+{
     const mete_table *bank;
     mete_field slots;
     struct entry *entry;
@@ -30,11 +31,11 @@ struct template {
 };
 
 static const mete_option options[] = {
-    METE_DATA(struct template, bank, METE_REQUIRED, "the patterns: JSONL of slot, value, check, target"),
+    METE_DATA(struct template, bank, METE_REQUIRED,
+              "the patterns: JSONL of slot, value, check, target"),
     METE_FIELD(struct template, slots, "prompt", METE_EPISODE, METE_TEXT, 0,
                "the column that holds \"slot[value], ...\""),
-    METE_OPTIONS_END
-};
+    METE_OPTIONS_END};
 
 static mete_text
 cell(const mete_table *bank, const char *name, size_t row)
@@ -78,9 +79,10 @@ open_template(mete_ctx *cx, void *self)
         int known = !when.data || e->when != PRESENT || is(when, "present");
         if (!e->slot.data || !e->check.data || !e->target.data || !known ||
             (points.data && !mete_number_parse(points, METE_NUMBER_EXPONENT, &e->points)))
-            return mete_fail(cx, METE_EDATA, "%s:%llu: a row needs slot, check and target; when is "
-                             "present, absent or other; points a number", p->bank->file,
-                             (unsigned long long)p->bank->line[i]);
+            return mete_fail(cx, METE_EDATA,
+                             "%s:%llu: a row needs slot, check and target; when is "
+                             "present, absent or other; points a number",
+                             p->bank->file, (unsigned long long)p->bank->line[i]);
     }
     return METE_OK;
 }
@@ -190,7 +192,8 @@ generate(mete_ctx *cx, const void *self, const mete_batch *prompts, mete_criteri
     return status;
 }
 
-METE_RUBRIC_PLUGIN(template, "1.0", "criteria from a record's slots by a bank of patterns",
+METE_RUBRIC_PLUGIN(
+    template, "1.0", "criteria from a record's slots by a bank of patterns",
     .doc = "See conf/e2e_slots.jsonl for a bank: the slots of the E2E NLG restaurant domain.",
     .options = options, .state_size = sizeof(struct template), .open = open_template,
     .generate = generate);

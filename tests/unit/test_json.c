@@ -340,9 +340,9 @@ test_record_paths(void)
     CU_ASSERT(mete_text_is(f.text, "[10,{\"d\":20},\"s\"]"));
     CU_ASSERT_EQUAL(mete__record_path(&r, t("g.h"), &f, &text), 1);
     CU_ASSERT(f.type == METE_JSON_BOOL && f.truth);
-    static const char *const none[] = {"b",     "a.x",     "a.c.3", "a.c.-1", "a.c.x", "a.c.0.x",
-                                       "s.t",   "a.c.",    "a.",    ".a",     "",      "g.H",
-                                       "a.c.1.", "a.c.99999999999"};
+    static const char *const none[] = {
+        "b",    "a.x", "a.c.3", "a.c.-1", "a.c.x", "a.c.0.x", "s.t",
+        "a.c.", "a.",  ".a",    "",       "g.H",   "a.c.1.",  "a.c.99999999999"};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         CU_ASSERT_EQUAL(mete__record_path(&r, t(none[i]), &f, &text), 0);
     mete_buffer_free(&text);
@@ -406,8 +406,7 @@ test_put_text(void)
 {
     mete_buffer out = {0};
     mete_json_put_text(&out, (mete_text){"q\"b\\n\n\x01\0\xc3\xa9\xff/\x7f", 13});
-    CU_ASSERT_STRING_EQUAL(out.data,
-                           "\"q\\\"b\\\\n\\n\\u0001\\u0000\xc3\xa9\xef\xbf\xbd/\x7f\"");
+    CU_ASSERT_STRING_EQUAL(out.data, "\"q\\\"b\\\\n\\n\\u0001\\u0000\xc3\xa9\xef\xbf\xbd/\x7f\"");
     mete_buffer_clear(&out);
     mete_json_put_text(&out, t("0123456789abcdef\"0123456\x1f"));
     CU_ASSERT_STRING_EQUAL(out.data, "\"0123456789abcdef\\\"0123456\\u001f\"");

@@ -185,8 +185,8 @@ test_one_bad_line(void)
 static void
 test_csv(void)
 {
-    check(text_file("a.csv", "a,b\n1,2\r\n\"x,\"\"y\"\"\nz\",3\n,\n"), NULL, "a",
-          "1|x,\"y\"\nz||", NULL);
+    check(text_file("a.csv", "a,b\n1,2\r\n\"x,\"\"y\"\"\nz\",3\n,\n"), NULL, "a", "1|x,\"y\"\nz||",
+          NULL);
     check(text_file("a.csv", "a,b\n1,2\r\n\"x\",\"\"\n,last"), NULL, "b", "2||last|", NULL);
     check(text_file("bom.csv", "\xef\xbb\xbf\"a\",b\r\n\r\n1,2\r\n"), NULL, "a", "1|", NULL);
     check(text_file("header.csv", "a,b\n"), NULL, "a", "", NULL);
@@ -276,8 +276,8 @@ test_large(void)
     zip(&packed, b.data, b.length);
     CU_ASSERT(b.length > 1000000);
     for (int gzip = 0; gzip < 2; gzip++) {
-        const char *path = gzip ? file("big", packed.data, packed.length)
-                                : file("big", b.data, b.length);
+        const char *path =
+            gzip ? file("big", packed.data, packed.length) : file("big", b.data, b.length);
         mete__reader *reader = mete__reader_open(path, NULL, NULL);
         const mete__record *record;
         int i = 0;

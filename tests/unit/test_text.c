@@ -88,16 +88,16 @@ test_utf8_check(void)
         {"\xef\xbf\xbf", 3},
         {"\xf0\x90\x80\x80", 4},
         {"\xf4\x8f\xbf\xbf", 4},
-        {"a\x80", 1},                   /* a continuation with no lead */
-        {"\xc0\xaf", 0},                /* overlong, two bytes */
+        {"a\x80", 1},    /* a continuation with no lead */
+        {"\xc0\xaf", 0}, /* overlong, two bytes */
         {"\xc1\xbf", 0},
-        {"\xe0\x9f\xbf", 0},            /* overlong, three bytes */
-        {"\xf0\x8f\xbf\xbf", 0},        /* overlong, four bytes */
-        {"\xed\xa0\x80", 0},            /* a surrogate */
-        {"\xf4\x90\x80\x80", 0},        /* beyond U+10FFFF */
+        {"\xe0\x9f\xbf", 0},     /* overlong, three bytes */
+        {"\xf0\x8f\xbf\xbf", 0}, /* overlong, four bytes */
+        {"\xed\xa0\x80", 0},     /* a surrogate */
+        {"\xf4\x90\x80\x80", 0}, /* beyond U+10FFFF */
         {"\xf5\x80\x80\x80", 0},
         {"\xff", 0},
-        {"ab\xe2\x82", 2},              /* cut short */
+        {"ab\xe2\x82", 2}, /* cut short */
         {"0123456789abcdef0123\xc3(", 20},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -181,7 +181,10 @@ test_word_hashes(void)
     CU_ASSERT(g[0] == g[2] && g[0] != g[1]);
     CU_ASSERT_EQUAL(mete_ngrams(h, 4, 5, g), 0);
     CU_ASSERT_EQUAL(mete_ngrams(h, 4, 0, g), 0);
-    CU_ASSERT_EQUAL(mete_codes(t("a\xc3\xa9""a"), h, 8), 3);
+    CU_ASSERT_EQUAL(mete_codes(t("a\xc3\xa9"
+                                 "a"),
+                               h, 8),
+                    3);
     CU_ASSERT(h[0] == h[2] && h[0] != h[1]);
 }
 
@@ -396,7 +399,9 @@ test_numbers(void)
         {"1/2/2024", 1, 0, 1},
         {"1/0", 1, 0, 1},
         {".5", 0.5, 0, 2},
-        {"\xe2\x88\x92""4", -4, 0, 4},
+        {"\xe2\x88\x92"
+         "4",
+         -4, 0, 4},
         {"1e999 or 8", 8, 9, 1},
         {"7th", 7, 0, 1},
         {"2e", 2, 0, 1},

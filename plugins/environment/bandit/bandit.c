@@ -5,8 +5,8 @@
  *   linear     context x uniform on the unit sphere of `dimension`, arm vectors theta[a] likewise;
  *              r = <x, theta[a]> + noise * normal (Li et al. 2010, disjoint arms)
  *
- * Means not given are drawn once from the node's own stream. The optimal arm's mean is a signal that
- * only measuring nodes see, so regret can be plotted and never learnt from.
+ * Means not given are drawn once from the node's own stream. The optimal arm's mean is a signal
+ * that only measuring nodes see, so regret can be plotted and never learnt from.
  */
 #include <math.h>
 #include <mete/environment.h>
@@ -20,7 +20,7 @@ struct bandit {
     mete_reals mean;
     double noise;
 
-    double *value; /* [arms], or [arms x dimension] */
+    double *value;  /* [arms], or [arms x dimension] */
     float *context; /* [lanes x dimension] as shown */
     uint64_t *episode;
     size_t lanes;
@@ -35,8 +35,7 @@ static const mete_option options[] = {
     METE_REALS(struct bandit, mean, -1e6, 1e6, 0,
                "the arms' means; drawn when absent (bernoulli: uniform, gaussian: normal)"),
     METE_REAL(struct bandit, noise, 1, 0, 1e6, "standard deviation of gaussian and linear rewards"),
-    METE_OPTIONS_END
-};
+    METE_OPTIONS_END};
 
 static void
 unit_vector(mete_rng *rng, double *out, size_t n)
@@ -62,7 +61,8 @@ open_bandit(mete_ctx *cx, void *self)
         return mete_fail(cx, METE_EINVAL, "mean has %zu numbers for %zu arms", p->mean.count, arms);
     for (size_t i = 0; i < p->mean.count && p->arms_are == BERNOULLI; i++)
         if (p->mean.item[i] < 0 || p->mean.item[i] > 1)
-            return mete_fail(cx, METE_EINVAL, "mean[%zu] = %g is no probability", i, p->mean.item[i]);
+            return mete_fail(cx, METE_EINVAL, "mean[%zu] = %g is no probability", i,
+                             p->mean.item[i]);
     if (!(p->value = mete_alloc(cx, arms * each * sizeof *p->value)))
         return mete_fail(cx, METE_ENOMEM, "out of memory for %zu arms", arms);
     p->key = mete_hash_mix(mete_key(cx), 1);
@@ -170,8 +170,7 @@ step(mete_ctx *cx, void *self, const mete_actions *in, mete_transitions *out)
         out->task[lane] += out->task_stride;
         if (p->arms_are == LINEAR)
             memcpy(out->final_observation + lane * (size_t)p->dimension,
-                   p->context + lane * (size_t)p->dimension,
-                   (size_t)p->dimension * sizeof(float));
+                   p->context + lane * (size_t)p->dimension, (size_t)p->dimension * sizeof(float));
         show(p, lane, out->episode[lane], out->next);
         out->next->prompt_id[lane] = out->task[lane];
     }
@@ -196,11 +195,12 @@ restore(mete_ctx *cx, void *self, size_t lane, const void *bytes, mete_observati
     return METE_OK;
 }
 
-METE_ENVIRONMENT_PLUGIN(bandit, "1.0", "arms to pull: Bernoulli, Gaussian or contextual linear",
-    .doc = "One step an episode. The observation is the context of linear arms, else 0. Signals that\n"
-           "only gold nodes see: optimal_value and expected_value, so that regret is their\n"
-           "difference.",
-    .reference = "Li, Chu, Langford & Schapire 2010, WWW, arXiv:1003.0146",
-    .options = options, .state_size = sizeof(struct bandit), .lane_size = sizeof(uint64_t),
-    .open = open_bandit, .spaces = spaces, .reset = reset, .step = step, .copy = copy,
-    .restore = restore);
+METE_ENVIRONMENT_PLUGIN(
+    bandit, "1.0", "arms to pull: Bernoulli, Gaussian or contextual linear",
+    .doc =
+        "One step an episode. The observation is the context of linear arms, else 0. Signals that\n"
+        "only gold nodes see: optimal_value and expected_value, so that regret is their\n"
+        "difference.",
+    .reference = "Li, Chu, Langford & Schapire 2010, WWW, arXiv:1003.0146", .options = options,
+    .state_size = sizeof(struct bandit), .lane_size = sizeof(uint64_t), .open = open_bandit,
+    .spaces = spaces, .reset = reset, .step = step, .copy = copy, .restore = restore);

@@ -24,7 +24,8 @@
 #define THETA_LIMIT 0.20943951f /* 12 degrees */
 
 /* One build of the loop for each vector width; the arithmetic, and so the bits, are the same. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
+    !defined(__SANITIZE_ADDRESS__)
 #define WIDE __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
 #define WIDE
@@ -48,8 +49,7 @@ struct lane {
 static const mete_option options[] = {
     METE_INT(struct cartpole, max_steps, 500, 1, 1000000000, "steps after which an episode is cut"),
     METE_REAL(struct cartpole, force, 10, 0.1, 1000, "size of a push, in newtons"),
-    METE_OPTIONS_END
-};
+    METE_OPTIONS_END};
 
 static int
 spaces(mete_ctx *cx, void *self, size_t lanes, mete_spaces *out)
@@ -110,7 +110,8 @@ static inline float
 small_sin(float x)
 {
     float s = x * x;
-    return x * (1 + s * (-1.6666667e-1f + s * (8.3333333e-3f + s * (-1.9841270e-4f + s * 2.7557319e-6f))));
+    return x * (1 + s * (-1.6666667e-1f +
+                         s * (8.3333333e-3f + s * (-1.9841270e-4f + s * 2.7557319e-6f))));
 }
 
 static inline float
@@ -168,9 +169,9 @@ step(mete_ctx *cx, void *self, const mete_actions *in, mete_transitions *out)
         odd |= (uint32_t)in->action[i];
     if (odd > 1)
         return mete_fail(cx, METE_EINVAL, "an action must be 0 (left) or 1 (right)");
-    unsigned ended =
-        step_all(p->lanes, (float)p->force, (uint32_t)p->max_steps, in->action, p->x, p->speed,
-                 p->angle, p->spin, p->age, observation, out->reward, out->terminated, out->truncated);
+    unsigned ended = step_all(p->lanes, (float)p->force, (uint32_t)p->max_steps, in->action, p->x,
+                              p->speed, p->angle, p->spin, p->age, observation, out->reward,
+                              out->terminated, out->truncated);
     for (size_t i = 0; ended; i++) {
         uint64_t eight = 0;
         while (i + 8 <= p->lanes && !(i & 7)) { /* lanes that go on are skipped eight at a time */
@@ -217,11 +218,12 @@ restore(mete_ctx *cx, void *self, size_t lane, const void *bytes, mete_observati
     return METE_OK;
 }
 
-METE_ENVIRONMENT_PLUGIN(cartpole, "1.0", "balance a pole on a cart (as Gymnasium's CartPole-v1)",
+METE_ENVIRONMENT_PLUGIN(
+    cartpole, "1.0", "balance a pole on a cart (as Gymnasium's CartPole-v1)",
     .doc = "The observation is position, speed, angle and angular speed. Action 0 pushes left, 1\n"
            "right. Every step gives 1. The episode ends when the cart leaves +-2.4 m or the pole\n"
            "leans more than 12 degrees, and is cut after max_steps; it is solved when the mean\n"
            "return over 100 episodes reaches 475.",
-    .reference = "Barto, Sutton & Anderson 1983, IEEE SMC 13(5):834-846",
-    .options = options, .state_size = sizeof(struct cartpole), .lane_size = sizeof(struct lane),
-    .spaces = spaces, .reset = reset, .step = step, .copy = copy, .restore = restore);
+    .reference = "Barto, Sutton & Anderson 1983, IEEE SMC 13(5):834-846", .options = options,
+    .state_size = sizeof(struct cartpole), .lane_size = sizeof(struct lane), .spaces = spaces,
+    .reset = reset, .step = step, .copy = copy, .restore = restore);

@@ -1,8 +1,8 @@
 /* candidates - choose one of the responses a record gives.
  *
- * Each task is a record with a prompt and a list of candidate responses; the action is an index, and
- * the candidate's text becomes the response that rewards see. When the record carries a score for
- * each candidate, it is the environment's own reward.
+ * Each task is a record with a prompt and a list of candidate responses; the action is an index,
+ * and the candidate's text becomes the response that rewards see. When the record carries a score
+ * for each candidate, it is the environment's own reward.
  */
 #include <math.h>
 #include <mete/environment.h>
@@ -18,7 +18,7 @@ struct candidates {
         mete_text *item;
         double *score;
         size_t count;
-    } *task; /* [data->rows] */
+    } * task; /* [data->rows] */
     const mete_text *text;
     uint32_t *lane; /* [lanes] record each lane shows */
     size_t lanes;
@@ -34,8 +34,7 @@ static const mete_option options[] = {
     METE_STRING(struct candidates, scores, "scores", 0,
                 "field with a JSON list of numbers, one a candidate: the reward; may be absent"),
     METE_INT(struct candidates, shuffle, 1, 0, 1, "1: a new order each epoch; 0: the file's order"),
-    METE_OPTIONS_END
-};
+    METE_OPTIONS_END};
 
 static int
 read_items(mete_ctx *cx, struct candidates *p, size_t row, mete_text value)
@@ -208,10 +207,12 @@ restore(mete_ctx *cx, void *self, size_t lane, const void *bytes, mete_observati
     return show_row(cx, p, lane, row, out);
 }
 
-METE_ENVIRONMENT_PLUGIN(candidates, "1.0", "choose among given responses",
-    .doc = "Every record is a task: the policy sees the prompt and the candidates and takes one by\n"
-           "its index. The response of the episode is the candidate's text. The signal `chosen` is\n"
-           "the index.",
+METE_ENVIRONMENT_PLUGIN(
+    candidates, "1.0", "choose among given responses",
+    .doc =
+        "Every record is a task: the policy sees the prompt and the candidates and takes one by\n"
+        "its index. The response of the episode is the candidate's text. The signal `chosen` is\n"
+        "the index.",
     .options = options, .state_size = sizeof(struct candidates), .lane_size = sizeof(uint32_t),
     .open = open_candidates, .spaces = spaces, .reset = reset, .step = step, .copy = copy,
     .restore = restore);

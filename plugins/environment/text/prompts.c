@@ -30,7 +30,7 @@ struct prompts {
     struct lane {
         uint32_t task;
         uint8_t evaluation;
-    } *lane;
+    } * lane;
     size_t lanes;
 };
 
@@ -51,13 +51,16 @@ static const mete_option options[] = {
                  "other fields that rewards may see and the policy may not"),
     METE_STRINGS(struct prompts, delexicalise, 0,
                  "slots of a \"slot[value], ...\" prompt whose values become X-slot"),
-    {.name = "holdout", .type = METE_OPTION_REAL, .offset = offsetof(struct prompts, holdout),
-     .min = 0, .max = 0.9, .help = "share of the prompts kept for evaluation"},
+    {.name = "holdout",
+     .type = METE_OPTION_REAL,
+     .offset = offsetof(struct prompts, holdout),
+     .min = 0,
+     .max = 0.9,
+     .help = "share of the prompts kept for evaluation"},
     METE_INT(struct prompts, shuffle, 1, 0, 1, "1: a new order each epoch; 0: the file's order"),
-    METE_OPTIONS_END
-};
+    METE_OPTIONS_END};
 
-/* ---- delexicalising ---------------------------------------------------------------------------- */
+/* ---- delexicalising -------------------------------------------------------------------------- */
 
 struct slot {
     mete_text name, value;
@@ -122,10 +125,12 @@ stands_at(mete_text text, size_t at, mete_text value)
         if (tolower((unsigned char)text.data[at + i]) != tolower((unsigned char)value.data[i]))
             return 0;
     size_t end = at + value.length;
-    return (at == 0 || !is_word(text.data[at - 1])) && (end == text.length || !is_word(text.data[end]));
+    return (at == 0 || !is_word(text.data[at - 1])) &&
+           (end == text.length || !is_word(text.data[end]));
 }
 
-/* The text with every delexicalised value replaced; at most (2 + name) bytes for each of value's. */
+/* The text with every delexicalised value replaced; at most (2 + name) bytes for each of value's.
+ * */
 static mete_text
 replace_values(mete_ctx *cx, const struct prompts *p, mete_text text, const struct slot *slot,
                size_t slots)
@@ -138,7 +143,8 @@ replace_values(mete_ctx *cx, const struct prompts *p, mete_text text, const stru
     mete_text out = {to, 0};
     for (size_t at = 0; to && at < text.length;) {
         size_t k = 0;
-        while (k < slots && !(is_delexicalised(p, slot[k].name) && stands_at(text, at, slot[k].value)))
+        while (k < slots &&
+               !(is_delexicalised(p, slot[k].name) && stands_at(text, at, slot[k].value)))
             k++;
         if (k == slots) {
             to[out.length++] = text.data[at++];
@@ -175,7 +181,7 @@ delexicalise_prompt(mete_ctx *cx, const struct prompts *p, const struct slot *sl
     return out;
 }
 
-/* ---- tasks --------------------------------------------------------------------------------------- */
+/* ---- tasks ----------------------------------------------------------------------------------- */
 
 static int
 add_reference(mete_ctx *cx, struct task *task, mete_text text)
@@ -201,7 +207,8 @@ add_references(mete_ctx *cx, struct prompts *p, struct task *task, mete_text val
     int status = METE_OK;
     if (!is_list) {
         mete_text text = p->delexicalise.count ? replace_values(cx, p, value, slot, slots) : value;
-        return text.data ? add_reference(cx, task, text) : mete_fail(cx, METE_ENOMEM, "out of memory");
+        return text.data ? add_reference(cx, task, text)
+                         : mete_fail(cx, METE_ENOMEM, "out of memory");
     }
     mete_error err = {0};
     mete_json *list = mete_json_parse(value, &err);
@@ -244,8 +251,8 @@ make_tasks(mete_ctx *cx, struct prompts *p)
     const uint8_t *element = NULL;
     size_t room = 64;
     if (!prompt)
-        return mete_fail(cx, METE_EDATA, "%s has no field '%s'; set `prompt` or data.map", data->file,
-                         p->prompt);
+        return mete_fail(cx, METE_EDATA, "%s has no field '%s'; set `prompt` or data.map",
+                         data->file, p->prompt);
     for (uint32_t i = 0; i < data->fields; i++)
         if (strcmp(data->name[i], p->reference) == 0)
             element = data->element[i];
@@ -271,10 +278,10 @@ make_tasks(mete_ctx *cx, struct prompts *p)
             table[at] = (uint32_t)++p->tasks;
         }
         if (reference && reference[row].data) {
-            int list = element[row] == METE_JSON && reference[row].length &&
-                       reference[row].data[0] == '[';
-            int status = add_references(cx, p, &p->task[table[at] - 1], reference[row], list, slot,
-                                        slots);
+            int list =
+                element[row] == METE_JSON && reference[row].length && reference[row].data[0] == '[';
+            int status =
+                add_references(cx, p, &p->task[table[at] - 1], reference[row], list, slot, slots);
             if (status)
                 return status;
         }
@@ -327,7 +334,8 @@ open_prompts(mete_ctx *cx, void *self)
         p->column[i] = -1;
         if (strcmp(name, p->reference) == 0 || strcmp(name, "response") == 0)
             continue;
-        p->column[i] = mete_provide(cx, name, METE_EPISODE, METE_TEXT, visible, "a field of the record");
+        p->column[i] =
+            mete_provide(cx, name, METE_EPISODE, METE_TEXT, visible, "a field of the record");
         if (p->column[i] < 0)
             return p->column[i];
     }
@@ -336,7 +344,7 @@ open_prompts(mete_ctx *cx, void *self)
     return p->references < 0 ? p->references : METE_OK;
 }
 
-/* ---- lanes --------------------------------------------------------------------------------------- */
+/* ---- lanes ----------------------------------------------------------------------------------- */
 
 static int
 spaces(mete_ctx *cx, void *self, size_t lanes, mete_spaces *out)
@@ -438,12 +446,13 @@ restore(mete_ctx *cx, void *self, size_t lane, const void *bytes, mete_observati
     return mete_lane_list(cx, out, p->references, lane, task->reference, task->references);
 }
 
-METE_ENVIRONMENT_PLUGIN(prompts, "1.0", "prompts from a file, each answered once",
-    .doc = "Every distinct value of the prompt field is one task; the references of all its records\n"
-           "are the list column `reference`, which rewards see and the policy does not. All other\n"
-           "fields are text columns of their own name. With holdout > 0 that share of the prompts,\n"
-           "chosen by a hash of the (delexicalised) prompt, is kept for evaluation.",
-    .reference = "delexicalisation: Wen et al. 2015, EMNLP, arXiv:1508.01745",
-    .options = options, .state_size = sizeof(struct prompts), .lane_size = sizeof(struct lane),
-    .open = open_prompts, .spaces = spaces, .reset = reset, .step = step, .copy = copy,
-    .restore = restore);
+METE_ENVIRONMENT_PLUGIN(
+    prompts, "1.0", "prompts from a file, each answered once",
+    .doc =
+        "Every distinct value of the prompt field is one task; the references of all its records\n"
+        "are the list column `reference`, which rewards see and the policy does not. All other\n"
+        "fields are text columns of their own name. With holdout > 0 that share of the prompts,\n"
+        "chosen by a hash of the (delexicalised) prompt, is kept for evaluation.",
+    .reference = "delexicalisation: Wen et al. 2015, EMNLP, arXiv:1508.01745", .options = options,
+    .state_size = sizeof(struct prompts), .lane_size = sizeof(struct lane), .open = open_prompts,
+    .spaces = spaces, .reset = reset, .step = step, .copy = copy, .restore = restore);

@@ -135,7 +135,7 @@ describe(mete_ctx *cx, void *self, const mete_spaces *spaces, mete_policy_info *
     return status;
 }
 
-/* ---- acting ------------------------------------------------------------------------------------- */
+/* ---- acting ---------------------------------------------------------------------------------- */
 
 /* Room for the widest layer of `n` rows, twice. */
 static size_t
@@ -295,7 +295,7 @@ act(mete_ctx *cx, const void *self, const mete_params *params, const mete_lanes 
     return METE_OK;
 }
 
-/* ---- learning ------------------------------------------------------------------------------------- */
+/* ---- learning -------------------------------------------------------------------------------- */
 
 /* What forward leaves on the tape for backward. */
 struct answers {

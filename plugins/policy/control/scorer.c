@@ -1,11 +1,12 @@
 /* scorer - chooses among candidate texts by hashed features of prompt and candidate.
  *
  * score(x, c) = <w, phi(x, c)>, or v . tanh(W phi(x, c) + b) with `hidden` units; the choice is a
- * softmax over the scores of the row's candidates. phi holds word n-grams of the candidate and, with
- * `cross`, pairs (word of the prompt, word of the candidate), folded into 2^bits places with a sign
- * from the hash, so that collisions cancel in the mean (Weinberger et al. 2009, equation 2), and
- * divided by the square root of their number. Rows of one call with equal texts are scored once.
- * Logits given out are normalised log-probabilities; places past a row's last candidate hold -1e30.
+ * softmax over the scores of the row's candidates. phi holds word n-grams of the candidate and,
+ * with `cross`, pairs (word of the prompt, word of the candidate), folded into 2^bits places with a
+ * sign from the hash, so that collisions cancel in the mean (Weinberger et al. 2009, equation 2),
+ * and divided by the square root of their number. Rows of one call with equal texts are scored
+ * once. Logits given out are normalised log-probabilities; places past a row's last candidate hold
+ * -1e30.
  */
 #include <math.h>
 #include <mete/policy.h>
@@ -55,7 +56,7 @@ describe(mete_ctx *cx, void *self, const mete_spaces *spaces, mete_policy_info *
     return status;
 }
 
-/* ---- features ------------------------------------------------------------------------------------- */
+/* ---- features -------------------------------------------------------------------------------- */
 
 /* Sparse rows: place[k] with sign[k] / sqrt(count) for k in [begin[i], begin[i + 1]). */
 struct sparse {
@@ -203,7 +204,7 @@ contexts_make(mete_ctx *cx, const struct scorer *p, const mete_batch *batch, con
     return METE_OK;
 }
 
-/* ---- scores without a tape ------------------------------------------------------------------------ */
+/* ---- scores without a tape ------------------------------------------------------------------- */
 
 static void
 bag_row(const struct sparse *s, size_t row, const float *table, size_t width, float *out)
@@ -279,7 +280,7 @@ act(mete_ctx *cx, const void *self, const mete_params *params, const mete_lanes 
     return METE_OK;
 }
 
-/* ---- learning -------------------------------------------------------------------------------------- */
+/* ---- learning -------------------------------------------------------------------------------- */
 
 struct answers {
     mete_var *logp, *value, *entropy, *logits;

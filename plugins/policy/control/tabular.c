@@ -1,10 +1,10 @@
 /* tabular - a softmax over actions for each state of a table, with exact gradients.
  *
  * pi(a | s) = softmax(theta[s])[a] (Sutton & Barto 2018, section 13.1, one feature a state). The
- * state is made of the observation values that `inputs` names (the first, when absent): a value of a
- * discrete observation is its own index; others are cut into `bins` equal parts of [low, high], and
- * what lies outside falls in the nearest part. Several inputs count like digits. An optional value
- * table is the critic. Logits given out are normalised log-probabilities.
+ * state is made of the observation values that `inputs` names (the first, when absent): a value of
+ * a discrete observation is its own index; others are cut into `bins` equal parts of [low, high],
+ * and what lies outside falls in the nearest part. Several inputs count like digits. An optional
+ * value table is the critic. Logits given out are normalised log-probabilities.
  */
 #include <math.h>
 #include <mete/policy.h>

@@ -21,9 +21,7 @@ static const mete_option options[] = {
     METE_FIELD(struct agreement, reference, "reference", METE_LIST, METE_TEXT, 0,
                "the texts to agree with: one, or a list"),
     METE_ENUM(struct agreement, measure, F1, "f1|bleu|rouge_l", "the measure"),
-    METE_BOOL(struct agreement, smooth, 1, "smooth sentence BLEU"),
-    METE_OPTIONS_END
-};
+    METE_BOOL(struct agreement, smooth, 1, "smooth sentence BLEU"), METE_OPTIONS_END};
 
 struct words {
     uint64_t *hash;
@@ -69,7 +67,9 @@ agree(mete_ctx *cx, const struct agreement *p, struct words said, const struct w
         if (!scratch)
             return -1;
         if (p->measure == F1)
-            value = mete_overlap_words(said.hash, said.count, right[k].hash, right[k].count, scratch).f1;
+            value =
+                mete_overlap_words(said.hash, said.count, right[k].hash, right[k].count, scratch)
+                    .f1;
         else
             value = mete_rouge_l(
                 mete_lcs(said.hash, said.count, right[k].hash, right[k].count, scratch), said.count,
@@ -103,8 +103,10 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     return METE_OK;
 }
 
-METE_REWARD_PLUGIN(agreement, "1.0", "token F1, BLEU or ROUGE-L with references",
-    .doc = "Words are lower-cased and split at white space and punctuation (BLEU counts punctuation\n"
-           "as words). Texts past 4096 words are cut there.",
+METE_REWARD_PLUGIN(
+    agreement, "1.0", "token F1, BLEU or ROUGE-L with references",
+    .doc =
+        "Words are lower-cased and split at white space and punctuation (BLEU counts punctuation\n"
+        "as words). Texts past 4096 words are cut there.",
     .reference = "BLEU: Papineni et al. 2002, ACL; ROUGE-L: Lin 2004, ACL workshop",
     .options = options, .state_size = sizeof(struct agreement), .score = score);

@@ -10,8 +10,7 @@ static const mete_option options[] = {
     METE_FIELD(struct environment, signal, "reward", METE_STEP, METE_F32, 0,
                "the environment's signal; `reward` is its own"),
     METE_REAL(struct environment, scale, 1, -1e9, 1e9, "factor; a cost wants a negative one"),
-    METE_OPTIONS_END
-};
+    METE_OPTIONS_END};
 
 static int
 score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
@@ -25,7 +24,8 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     return METE_OK;
 }
 
-METE_REWARD_PLUGIN(environment, "1.0", "a signal of the environment, step by step",
+METE_REWARD_PLUGIN(
+    environment, "1.0", "a signal of the environment, step by step",
     .doc = "The value is per step; an episode's is their sum, its undiscounted return.",
     .options = options, .state_size = sizeof(struct environment), .flags = METE_PER_STEP,
     .score = score);

@@ -11,23 +11,22 @@ struct exact {
     int lower, punctuation, articles, spaces;
 };
 
-static const mete_option options[] = {
-    METE_FIELD(struct exact, reference, "reference", METE_LIST, METE_TEXT, 0,
-               "the answers that count as right: one, or a list"),
-    METE_BOOL(struct exact, lower, 1, "ignore case"),
-    METE_BOOL(struct exact, punctuation, 1, "drop punctuation"),
-    METE_BOOL(struct exact, articles, 1, "drop a, an, the"),
-    METE_BOOL(struct exact, spaces, 1, "fold white space"),
-    METE_OPTIONS_END
-};
+static const mete_option options[] = {METE_FIELD(struct exact, reference, "reference", METE_LIST,
+                                                 METE_TEXT, 0,
+                                                 "the answers that count as right: one, or a list"),
+                                      METE_BOOL(struct exact, lower, 1, "ignore case"),
+                                      METE_BOOL(struct exact, punctuation, 1, "drop punctuation"),
+                                      METE_BOOL(struct exact, articles, 1, "drop a, an, the"),
+                                      METE_BOOL(struct exact, spaces, 1, "fold white space"),
+                                      METE_OPTIONS_END};
 
 static int
 score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 {
     const struct exact *p = self;
-    unsigned flags = (p->lower ? METE_NORMAL_CASE : 0) |
-                     (p->punctuation ? METE_NORMAL_PUNCTUATION : 0) |
-                     (p->articles ? METE_NORMAL_ARTICLES : 0) | (p->spaces ? METE_NORMAL_SPACES : 0);
+    unsigned flags =
+        (p->lower ? METE_NORMAL_CASE : 0) | (p->punctuation ? METE_NORMAL_PUNCTUATION : 0) |
+        (p->articles ? METE_NORMAL_ARTICLES : 0) | (p->spaces ? METE_NORMAL_SPACES : 0);
     mete_buffer said = mete_buffer_make((size_t)1 << 30), right = mete_buffer_make((size_t)1 << 30);
     int status = METE_OK;
     if (!batch->response)
@@ -55,5 +54,5 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 }
 
 METE_REWARD_PLUGIN(exact, "1.0", "1 when the response equals a reference",
-    .reference = "Rajpurkar et al. 2016, EMNLP, arXiv:1606.05250 (normal form)",
-    .options = options, .state_size = sizeof(struct exact), .score = score);
+                   .reference = "Rajpurkar et al. 2016, EMNLP, arXiv:1606.05250 (normal form)",
+                   .options = options, .state_size = sizeof(struct exact), .score = score);

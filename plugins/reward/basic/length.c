@@ -20,11 +20,12 @@ struct length {
 
 static const mete_option options[] = {
     METE_ENUM(struct length, shape, BELL, "bell|ramp|linear|power|cosine", "how length counts"),
-    METE_ENUM(struct length, unit, BYTES, "bytes|words|tokens", "what is counted; a token is a step"),
+    METE_ENUM(struct length, unit, BYTES, "bytes|words|tokens",
+              "what is counted; a token is a step"),
     METE_REAL(struct length, target, 400, 1, 1e9, "the length that matters (see the shapes)"),
-    METE_REAL(struct length, width, 100, 1e-3, 1e9, "spread of the bell, reach of the ramp, exponent"),
-    METE_OPTIONS_END
-};
+    METE_REAL(struct length, width, 100, 1e-3, 1e9,
+              "spread of the bell, reach of the ramp, exponent"),
+    METE_OPTIONS_END};
 
 static double
 measure(const struct length *p, const mete_batch *batch, size_t i)
@@ -64,7 +65,9 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     return METE_OK;
 }
 
-METE_REWARD_PLUGIN(length, "1.0", "reward on the length of a response",
-    .doc = "bell: 1 at target, falling off with width. ramp: 1 up to target, 0 from target + width.\n"
-           "linear: n / target. power: (n / target)^width. cosine: 1 at 0, 0 from target on.",
+METE_REWARD_PLUGIN(
+    length, "1.0", "reward on the length of a response",
+    .doc =
+        "bell: 1 at target, falling off with width. ramp: 1 up to target, 0 from target + width.\n"
+        "linear: n / target. power: (n / target)^width. cosine: 1 at 0, 0 from target on.",
     .options = options, .state_size = sizeof(struct length), .score = score);

@@ -29,13 +29,13 @@ static const mete_option options[] = {
                "the right answer: a number, or a solution that carries the mark; one or a list"),
     METE_ENUM(struct numeric_answer, from, AUTO, "last|marked|auto", "where the number stands"),
     METE_STRING(struct numeric_answer, mark, "####", 0, "text before the answer"),
-    METE_INT(struct numeric_answer, window, 0, 0, 1 << 30, "look only at so many last bytes; 0: all"),
+    METE_INT(struct numeric_answer, window, 0, 0, 1 << 30,
+             "look only at so many last bytes; 0: all"),
     METE_REAL(struct numeric_answer, absolute, 1e-6, 0, 1e12, "absolute tolerance"),
     METE_REAL(struct numeric_answer, relative, 0, 0, 1, "tolerance as a share of the reference"),
     METE_BOOL(struct numeric_answer, percent, 0, "read 12% as 0.12 (else as 12)"),
     METE_BOOL(struct numeric_answer, fractions, 1, "read 3/4 as 0.75"),
-    METE_OPTIONS_END
-};
+    METE_OPTIONS_END};
 
 static int
 open_answer(mete_ctx *cx, void *self)
@@ -43,7 +43,8 @@ open_answer(mete_ctx *cx, void *self)
     struct numeric_answer *p = self;
     if (p->from != LAST && (!p->mark || !*p->mark))
         return mete_fail(cx, METE_EINVAL, "mark is empty; name one, or set from = \"last\"");
-    p->found = mete_signal(cx, "found", METE_EPISODE, METE_ROLE_INFO, 0, 1, "1: a number was found");
+    p->found =
+        mete_signal(cx, "found", METE_EPISODE, METE_ROLE_INFO, 0, 1, "1: a number was found");
     return p->found < 0 ? p->found : METE_OK;
 }
 
@@ -78,7 +79,8 @@ answer_of(const struct numeric_answer *p, mete_text text, double *value)
         size_t from = mete_utf8_floor(text, text.length - (size_t)p->window);
         text = (mete_text){text.data + from, text.length - from};
     }
-    mete_text rest = p->from == LAST || !text.length ? (mete_text){NULL, 0} : after_mark(text, p->mark);
+    mete_text rest =
+        p->from == LAST || !text.length ? (mete_text){NULL, 0} : after_mark(text, p->mark);
     if (rest.data) {
         /* what the brace closes is the answer */
         const char *close = p->mark[strlen(p->mark) - 1] == '{' && rest.length
@@ -125,8 +127,10 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     return METE_OK;
 }
 
-METE_REWARD_PLUGIN(numeric_answer, "1.0", "1 when the response's number is the reference's",
-    .doc = "A response without a number scores 0; a record without a reference is not applicable,\n"
-           "and one whose reference holds no number is failed. The mark \\boxed{ ends at its brace.",
+METE_REWARD_PLUGIN(
+    numeric_answer, "1.0", "1 when the response's number is the reference's",
+    .doc =
+        "A response without a number scores 0; a record without a reference is not applicable,\n"
+        "and one whose reference holds no number is failed. The mark \\boxed{ ends at its brace.",
     .options = options, .state_size = sizeof(struct numeric_answer), .open = open_answer,
     .score = score);

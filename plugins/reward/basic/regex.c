@@ -27,8 +27,7 @@ static const mete_option options[] = {
     METE_REAL(struct regex, value, 1, -1e9, 1e9, "score of a match"),
     METE_REAL(struct regex, otherwise, 0, -1e9, 1e9, "score without one"),
     METE_INT(struct regex, match_limit, 1000000, 1, 1 << 30, "steps a match may take"),
-    METE_OPTIONS_END
-};
+    METE_OPTIONS_END};
 
 static int
 open_regex(mete_ctx *cx, void *self)
@@ -110,8 +109,10 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     return METE_OK;
 }
 
-METE_REWARD_PLUGIN(regex, "1.0", "a pattern in the response",
-    .doc = "Bytes that are not UTF-8 match nothing. A match that takes more than match_limit steps\n"
-           "marks the row failed.",
+METE_REWARD_PLUGIN(
+    regex, "1.0", "a pattern in the response",
+    .doc =
+        "Bytes that are not UTF-8 match nothing. A match that takes more than match_limit steps\n"
+        "marks the row failed.",
     .options = options, .state_size = sizeof(struct regex), .open = open_regex,
     .close = close_regex, .score = score);

@@ -22,8 +22,7 @@ static const mete_option options[] = {
     METE_ENUM(struct repetition, measure, SHARE, "share|any",
               "share: of repeated n-grams; any: 1 when one comes twice"),
     METE_REAL(struct repetition, scale, -1, -1e6, 1e6, "score of a response that only repeats"),
-    METE_OPTIONS_END
-};
+    METE_OPTIONS_END};
 
 static int
 open_repetition(mete_ctx *cx, void *self)
@@ -63,5 +62,6 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 }
 
 METE_REWARD_PLUGIN(repetition, "1.0", "penalty on repeated n-grams",
-    .reference = "Welleck et al. 2020, ICLR, arXiv:1908.04319 (rep-n)", .options = options,
-    .state_size = sizeof(struct repetition), .open = open_repetition, .score = score);
+                   .reference = "Welleck et al. 2020, ICLR, arXiv:1908.04319 (rep-n)",
+                   .options = options, .state_size = sizeof(struct repetition),
+                   .open = open_repetition, .score = score);

@@ -15,8 +15,7 @@ static const mete_option options[] = {
     METE_REAL(struct clip, lo, -1, -1e12, 1e12, "lower bound"),
     METE_REAL(struct clip, hi, 1, -1e12, 1e12, "upper bound"),
     METE_BOOL(struct clip, smooth, 0, "bend towards the bounds instead of cutting"),
-    METE_OPTIONS_END
-};
+    METE_OPTIONS_END};
 
 static int
 open_clip(mete_ctx *cx, void *self)
@@ -33,7 +32,8 @@ static double
 bound(const struct clip *p, double v)
 {
     if (p->smooth)
-        return p->lo + (p->hi - p->lo) / (1 + exp(-4 * (v - 0.5 * (p->lo + p->hi)) / (p->hi - p->lo)));
+        return p->lo +
+               (p->hi - p->lo) / (1 + exp(-4 * (v - 0.5 * (p->lo + p->hi)) / (p->hi - p->lo)));
     return v < p->lo ? p->lo : v > p->hi ? p->hi : v;
 }
 
@@ -52,6 +52,6 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 }
 
 METE_REWARD_PLUGIN(clip, "1.0", "the child's value within bounds", .options = options,
-    .doc = "A child that is per step is bounded step by step.",
-    .state_size = sizeof(struct clip), .flags = METE_COMBINES | METE_ONE_CHILD, .open = open_clip,
-    .score = score);
+                   .doc = "A child that is per step is bounded step by step.",
+                   .state_size = sizeof(struct clip), .flags = METE_COMBINES | METE_ONE_CHILD,
+                   .open = open_clip, .score = score);

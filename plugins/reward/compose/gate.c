@@ -1,8 +1,8 @@
 /* gate - the other children count only where the first passes.
  *
  * The first child is the condition; where its value is at least `threshold` the row's value is the
- * weighted sum of the others, elsewhere `otherwise`. The others are asked only about rows that pass,
- * so a cheap check spares a costly judge. A row whose condition does not apply does not pass.
+ * weighted sum of the others, elsewhere `otherwise`. The others are asked only about rows that
+ * pass, so a cheap check spares a costly judge. A row whose condition does not apply does not pass.
  */
 #include <mete/reward.h>
 
@@ -14,8 +14,7 @@ struct gate {
 static const mete_option options[] = {
     METE_REAL(struct gate, threshold, 0.5, -1e12, 1e12, "least value of the condition that passes"),
     METE_REAL(struct gate, otherwise, 0, -1e12, 1e12, "value of a row that does not pass"),
-    METE_OPTIONS_END
-};
+    METE_OPTIONS_END};
 
 static int
 open_gate(mete_ctx *cx, void *self)
@@ -23,7 +22,8 @@ open_gate(mete_ctx *cx, void *self)
     struct gate *p = self;
     if (mete_child_count(cx) < 2)
         return mete_fail(cx, METE_EINVAL, "needs a condition and at least one child it guards");
-    p->passed = mete_signal(cx, "passed", METE_EPISODE, METE_ROLE_INFO, 0, 1, "1: the gate was open");
+    p->passed =
+        mete_signal(cx, "passed", METE_EPISODE, METE_ROLE_INFO, 0, 1, "1: the gate was open");
     return p->passed < 0 ? p->passed : METE_OK;
 }
 
@@ -64,5 +64,5 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 }
 
 METE_REWARD_PLUGIN(gate, "1.0", "children that count only where a condition passes",
-    .options = options, .state_size = sizeof(struct gate), .flags = METE_COMBINES | METE_LAZY,
-    .open = open_gate, .score = score);
+                   .options = options, .state_size = sizeof(struct gate),
+                   .flags = METE_COMBINES | METE_LAZY, .open = open_gate, .score = score);

@@ -1,5 +1,5 @@
-/* min - the smallest of the children's values, each times its weight. A child that does not apply to a
- * row is left out; one that failed fails the row. */
+/* min - the smallest of the children's values, each times its weight. A child that does not apply
+ * to a row is left out; one that failed fails the row. */
 #include <mete/reward.h>
 
 static int
@@ -26,4 +26,4 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 }
 
 METE_REWARD_PLUGIN(min, "1.0", "the smallest of the children's values", .flags = METE_COMBINES,
-    .score = score);
+                   .score = score);

@@ -6,8 +6,8 @@
  *   group    of the samples of one prompt
  *   min_max  (v - least) / (largest - least) of all batches so far
  *
- * The moments are learnt in `update`, after a batch was used, and saved with the run. A child that is
- * per step is normalised step by step (running and batch), with the moments of steps.
+ * The moments are learnt in `update`, after a batch was used, and saved with the run. A child that
+ * is per step is normalised step by step (running and batch), with the moments of steps.
  */
 #include <math.h>
 #include <mete/reward.h>
@@ -26,8 +26,7 @@ static const mete_option options[] = {
     METE_BOOL(struct normalize, centre, 1, "subtract the mean"),
     METE_REAL(struct normalize, epsilon, 1e-8, 0, 1, "added to the standard deviation"),
     METE_REAL(struct normalize, bound, 10, 0, 1e12, "results are cut at +-bound; 0: not"),
-    METE_OPTIONS_END
-};
+    METE_OPTIONS_END};
 
 static int
 open_normalize(mete_ctx *cx, void *self)
@@ -100,7 +99,8 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     const struct normalize *p = self;
     const mete_scores *child = mete_child(cx, 0);
     const double *state = mete_tensor_read(cx, p->state);
-    struct moments m = {state[MEAN], state[COUNT] > 1 ? sqrt(state[SQUARES] / (state[COUNT] - 1)) : 0};
+    struct moments m = {state[MEAN],
+                        state[COUNT] > 1 ? sqrt(state[SQUARES] / (state[COUNT] - 1)) : 0};
     double range = state[LARGEST] - state[LEAST];
     if (p->mode == BATCH)
         m = child->step ? step_moments(child, batch) : moments_of(child, 0, batch->episodes);
@@ -151,8 +151,10 @@ update(mete_ctx *cx, void *self, const mete_batch *batch, const mete_scores *sco
     return METE_OK;
 }
 
-METE_REWARD_PLUGIN(normalize, "1.0", "the child's value on a common scale",
+METE_REWARD_PLUGIN(
+    normalize, "1.0", "the child's value on a common scale",
     .doc = "running and min_max pass values through unscaled until a first batch was seen.",
     .reference = "Welford 1962, Technometrics 4(3)", .options = options,
-    .state_size = sizeof(struct normalize), .flags = METE_COMBINES | METE_ONE_CHILD | METE_WHOLE_BATCH,
-    .open = open_normalize, .score = score, .update = update);
+    .state_size = sizeof(struct normalize),
+    .flags = METE_COMBINES | METE_ONE_CHILD | METE_WHOLE_BATCH, .open = open_normalize,
+    .score = score, .update = update);

@@ -1,7 +1,7 @@
 /* product - children multiplied: value = prod_k (weight_k value_k).
  *
- * When any child is per step, so is the product: each step is multiplied by the episode values of the
- * others, and the row's value is the sum of its steps. */
+ * When any child is per step, so is the product: each step is multiplied by the episode values of
+ * the others, and the row's value is the sum of its steps. */
 #include <mete/reward.h>
 
 static int
@@ -29,16 +29,20 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
         double weight = mete_child_weight(cx, k);
         for (size_t i = 0; i < batch->episodes; i++) {
             if (child->status[i]) /* an unknown factor makes an unknown product */
-                out->status[i] = child->status[i] > out->status[i] ? child->status[i] : out->status[i];
+                out->status[i] =
+                    child->status[i] > out->status[i] ? child->status[i] : out->status[i];
             out->episode[i] *= weight * child->episode[i];
         }
         for (size_t t = 0; out->step && t < batch->steps; t++)
-            out->step[t] *= weight * (child->step ? child->step[t] : child->episode[batch->step_row[t]]);
+            out->step[t] *=
+                weight * (child->step ? child->step[t] : child->episode[batch->step_row[t]]);
     }
     return METE_OK;
 }
 
-METE_REWARD_PLUGIN(product, "1.0", "children multiplied",
-    .doc = "A row is valid when every child is. Episode values multiply each step of children that\n"
-           "are per step; the row's value is then the sum of its steps.",
+METE_REWARD_PLUGIN(
+    product, "1.0", "children multiplied",
+    .doc =
+        "A row is valid when every child is. Episode values multiply each step of children that\n"
+        "are per step; the row's value is then the sum of its steps.",
     .flags = METE_COMBINES, .open = open_product, .score = score);

@@ -1,9 +1,9 @@
 /* sum - children added, each times its weight.
  *
- * A child that is not applicable to a row is left out of that row's sum; a row no child applies to is
- * not applicable. A row that a child of nonzero weight failed is failed, for the sum is unknown. When
- * any child's value is per step, so is the sum: the others count at the row's last step. Spreads add
- * as of independent errors.
+ * A child that is not applicable to a row is left out of that row's sum; a row no child applies to
+ * is not applicable. A row that a child of nonzero weight failed is failed, for the sum is unknown.
+ * When any child's value is per step, so is the sum: the others count at the row's last step.
+ * Spreads add as of independent errors.
  */
 #include <math.h>
 #include <mete/reward.h>
@@ -67,5 +67,5 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 }
 
 METE_REWARD_PLUGIN(sum, "1.0", "weighted sum of children",
-    .doc = "Weights stand in the children (weight = 0.5;) and may be schedules.",
-    .flags = METE_COMBINES, .open = open_sum, .score = score);
+                   .doc = "Weights stand in the children (weight = 0.5;) and may be schedules.",
+                   .flags = METE_COMBINES, .open = open_sum, .score = score);

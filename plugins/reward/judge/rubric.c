@@ -3,7 +3,8 @@
  *
  * With HealthBench's arithmetic (Arora et al. 2025):
  *   value = sum of points of met criteria / sum of the positive points
- * Negative points take away; nothing is clipped. A prompt without positive points is not applicable.
+ * Negative points take away; nothing is clipped. A prompt without positive points is not
+ * applicable.
  *
  * Criteria come from a generator and are decided by programs; `target` is the argument:
  *   contains, not_contains   a literal, whatever its case
@@ -50,9 +51,9 @@ struct rubric {
 
 static const mete_option options[] = {
     METE_RUBRIC(struct rubric, generator, METE_REQUIRED, "what gives each prompt its criteria"),
-    METE_INT(struct rubric, match_limit, 100000, 1, 1 << 30, "steps a pattern may take on a response"),
-    METE_OPTIONS_END
-};
+    METE_INT(struct rubric, match_limit, 100000, 1, 1 << 30,
+             "steps a pattern may take on a response"),
+    METE_OPTIONS_END};
 
 static int
 open_rubric(mete_ctx *cx, void *self)
@@ -92,7 +93,7 @@ close_rubric(mete_ctx *cx, void *self)
     pthread_mutex_destroy(&p->lock);
 }
 
-/* ---- making criteria ready ------------------------------------------------------------------------- */
+/* ---- making criteria ready ------------------------------------------------------------------- */
 
 static int
 is_word(mete_text text, const char *word)
@@ -105,13 +106,13 @@ compile(mete_ctx *cx, struct ready *ready, const char *pattern, size_t length)
 {
     int code;
     PCRE2_SIZE at;
-    ready->code = pcre2_compile((PCRE2_SPTR)pattern, length, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &code,
-                                &at, NULL);
+    ready->code = pcre2_compile((PCRE2_SPTR)pattern, length, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF,
+                                &code, &at, NULL);
     if (!ready->code) {
         PCRE2_UCHAR text[200];
         pcre2_get_error_message(code, text, sizeof text);
-        return mete_fail(cx, METE_EDATA, "the criterion's pattern '%.*s', at byte %zu: %s", (int)length,
-                         pattern, (size_t)at + 1, (char *)text);
+        return mete_fail(cx, METE_EDATA, "the criterion's pattern '%.*s', at byte %zu: %s",
+                         (int)length, pattern, (size_t)at + 1, (char *)text);
     }
     pcre2_jit_compile(ready->code, PCRE2_JIT_COMPLETE);
     return METE_OK;
@@ -136,7 +137,8 @@ prepare_count(mete_ctx *cx, struct ready *ready, mete_text target)
     mete_text least = {target.data + first, second ? second - 1 - first : 0};
     mete_text most = {target.data + second, target.length - second};
     if (!first || !read_bound(least, &ready->least) || !read_bound(most, &ready->most))
-        return mete_fail(cx, METE_EDATA, "a count criterion's target must be \"pattern;least;most\"");
+        return mete_fail(cx, METE_EDATA,
+                         "a count criterion's target must be \"pattern;least;most\"");
     return compile(cx, ready, target.data, first - 1);
 }
 
@@ -147,8 +149,8 @@ prepare_number(mete_ctx *cx, struct ready *ready, mete_text target)
     mete_text value = {target.data, semicolon ? (size_t)(semicolon - target.data) : target.length};
     double tolerance = 1e-9;
     if (!mete_number_parse(value, METE_NUMBER_ALL, &ready->least) ||
-        (semicolon && !read_bound((mete_text){semicolon + 1, target.length - value.length - 1},
-                                  &tolerance)))
+        (semicolon &&
+         !read_bound((mete_text){semicolon + 1, target.length - value.length - 1}, &tolerance)))
         return mete_fail(cx, METE_EDATA, "a number criterion's target must be \"value;tolerance\"");
     ready->most = tolerance;
     return METE_OK;
@@ -212,9 +214,10 @@ prepare(mete_ctx *cx, const mete_criterion *criterion, uint64_t key)
         status = prepare_length(cx, ready, criterion->target);
         break;
     default:
-        status = mete_fail(cx, METE_EDATA, "'%.*s' is no check: contains, not_contains, regex, "
-                           "not_regex, count, number, length are", (int)criterion->check.length,
-                           criterion->check.data);
+        status = mete_fail(cx, METE_EDATA,
+                           "'%.*s' is no check: contains, not_contains, regex, "
+                           "not_regex, count, number, length are",
+                           (int)criterion->check.length, criterion->check.data);
     }
     if (!status)
         return ready;
@@ -270,7 +273,7 @@ prepare_all(mete_ctx *cx, struct rubric *p, const mete_rubric_table *table)
     return good ? out : NULL;
 }
 
-/* ---- deciding --------------------------------------------------------------------------------------- */
+/* ---- deciding -------------------------------------------------------------------------------- */
 
 /* Does the lower-case literal stand in the text? */
 static int
@@ -399,7 +402,8 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     return METE_OK;
 }
 
-METE_REWARD_PLUGIN(rubric, "1.0", "points of the criteria a response meets",
+METE_REWARD_PLUGIN(
+    rubric, "1.0", "points of the criteria a response meets",
     .doc = "Signals: met, the share of positive criteria met; error_rate, unmet positive and met\n"
            "negative criteria over the positive ones (for slots: the slot error rate).",
     .reference = "Arora et al. 2025, HealthBench, arXiv:2505.08775", .options = options,

@@ -132,7 +132,8 @@ choose(const float *logp, size_t n, int greedy, mete_rng *rng)
     return best; /* rounding left u past the last: the likeliest */
 }
 
-/* Draws the next token of every live lane; those that said <eos> or have no room left fall silent. */
+/* Draws the next token of every live lane; those that said <eos> or have no room left fall silent.
+ * */
 static void
 talk_draw(mete_ctx *cx, struct talk *t, const mete_lanes *in)
 {

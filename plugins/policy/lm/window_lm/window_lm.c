@@ -1,16 +1,16 @@
 /* window_lm - a feed-forward neural n-gram language model, conditioned on the prompt.
  *
  * P(w_t | context) = softmax(b + U h), h = tanh(d + H x + C c + S s), after Bengio et al. 2003,
- * equation 1 without its direct connections: x joins the embeddings of the last `window` tokens, c is
- * the bag of the prompt's condition tokens (sum, or mean), s, with `said_bag`, the bag of all tokens
- * said so far, which is what keeps so short a memory from saying things twice. A second hidden layer
- * may follow. Words are learnt by `vocabulary` from given responses, by frequency; <unk> and <bos>
- * are read but are no classes, so neither is ever said. A step whose stored token is <unk> has
- * log-probability 0 and no gradient: a word the model cannot say teaches it nothing.
+ * equation 1 without its direct connections: x joins the embeddings of the last `window` tokens, c
+ * is the bag of the prompt's condition tokens (sum, or mean), s, with `said_bag`, the bag of all
+ * tokens said so far, which is what keeps so short a memory from saying things twice. A second
+ * hidden layer may follow. Words are learnt by `vocabulary` from given responses, by frequency;
+ * <unk> and <bos> are read but are no classes, so neither is ever said. A step whose stored token
+ * is <unk> has log-probability 0 and no gradient: a word the model cannot say teaches it nothing.
  *
- * Each token's log-probability is of the distribution it was drawn from: at a temperature other than
- * 1 that is softmax(logits / T); a greedy token records the model's own. A response that reaches
- * max_tokens ends without <eos>.
+ * Each token's log-probability is of the distribution it was drawn from: at a temperature other
+ * than 1 that is softmax(logits / T); a greedy token records the model's own. A response that
+ * reaches max_tokens ends without <eos>.
  */
 #include "window_lm.h"
 
@@ -64,7 +64,7 @@ close_window(mete_ctx *cx, void *self)
     words_free(&p->know);
 }
 
-/* ---- conditions ------------------------------------------------------------------------------------ */
+/* ---- conditions ------------------------------------------------------------------------------ */
 
 static int
 slot_texts(mete_text prompt, int (*say)(void *user, mete_text text), void *user)
@@ -170,7 +170,7 @@ window_conditions(mete_ctx *cx, const struct window_lm *p, const mete_batch *bat
     return status;
 }
 
-/* ---- vocabulary ------------------------------------------------------------------------------------ */
+/* ---- vocabulary ------------------------------------------------------------------------------ */
 
 static int
 add_condition(void *user, mete_text text)
@@ -266,7 +266,7 @@ load(mete_ctx *cx, void *self, const void *bytes, size_t length)
     return METE_OK;
 }
 
-/* ---- parameters ------------------------------------------------------------------------------------ */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
 /* Matrices are [in x out], as `product` in generate.c reads them. */
 static int
@@ -318,7 +318,7 @@ describe(mete_ctx *cx, void *self, const mete_spaces *spaces, mete_policy_info *
     return declare(cx, p);
 }
 
-/* ---- given responses ------------------------------------------------------------------------------ */
+/* ---- given responses ------------------------------------------------------------------------- */
 
 static int
 encode(mete_ctx *cx, const void *self, const mete_batch *batch, mete_actions *out)
@@ -349,7 +349,7 @@ encode(mete_ctx *cx, const void *self, const mete_batch *batch, mete_actions *ou
     return METE_OK;
 }
 
-/* ---- learning -------------------------------------------------------------------------------------- */
+/* ---- learning -------------------------------------------------------------------------------- */
 
 struct answers {
     mete_var *logp, *value, *entropy, *logits;

@@ -44,7 +44,8 @@ struct window_lm {
     size_t weight[WINDOW_HIDDEN + 1], bias[WINDOW_HIDDEN + 1]; /* the last is the output */
 };
 
-/* Token numbers: 0 is <eos>, then the words, which are the classes; <bos> and <unk> are only read. */
+/* Token numbers: 0 is <eos>, then the words, which are the classes; <bos> and <unk> are only read.
+ * */
 static inline size_t
 classes_of(const struct window_lm *p)
 {

@@ -1,8 +1,8 @@
 /* words.c - tokens of a text, and words by number.
  *
- * A token is a run of letters, digits, '_' and bytes from 0x80 on, or any other single byte, with one
- * space before it where there is one. So the tokens of a text joined are the text, byte for byte, and
- * nothing has to be known about spacing to write one.
+ * A token is a run of letters, digits, '_' and bytes from 0x80 on, or any other single byte, with
+ * one space before it where there is one. So the tokens of a text joined are the text, byte for
+ * byte, and nothing has to be known about spacing to write one.
  */
 #include "window_lm.h"
 
