@@ -12,7 +12,8 @@ void mete__nn_fingerprint(char *out, size_t size);
 size_t mete__tape_blocks(const mete_tape *tape);
 /* The activation in place, and its derivative from its output times grad (x for GELU). */
 void mete__activate(mete_activation act, float *x, size_t n);
-/* x -> tanh x, within 2 ulp; x -> exp x for x <= 88; both vectorise. */
+/* x -> tanh x, within 4e-7 of it; x -> exp x for x <= 88, within 4e-7 of its size; both
+ * vectorise. */
 void mete__tanh(float *x, size_t n);
 void mete__exp(const float *x, float *out, size_t n);
 

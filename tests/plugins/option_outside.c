@@ -1,0 +1,11 @@
+/* kind: reward */
+#include "mischief.h"
+
+struct state {
+    double x;
+};
+
+static const mete_option options[] = {{.name = "x", .type = METE_OPTION_REAL, .offset = 800, .max = 1, .help = "h"}, METE_OPTIONS_END};
+
+METE_REWARD_PLUGIN(option_outside, "1", "x", .options = options, .state_size = sizeof(struct state),
+    .score = mischief_score);
