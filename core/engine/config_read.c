@@ -49,24 +49,30 @@ read_file(const char *path, size_t *length, mete__errors *errors)
     return text;
 }
 
-/* An integer that libconfig 1.5 would wrap silently, or a real it would read as infinity. */
+/* An integer that libconfig 1.5 would wrap silently, or a real it would read as infinity. It reads
+ * decimal after leading zeros, and 0x and 0X as hexadecimal. */
 static void
 check_number(const char *name, int line, const char *token, size_t length, mete__errors *errors)
 {
     char copy[64];
-    if (length >= sizeof copy || !memchr("0123456789+-.", token[0], 13))
+    if (length >= sizeof copy) {
+        mete__errors_add(errors, "%s:%d: a number of %zu characters is longer than the %zu allowed",
+                         name, line, length, sizeof copy - 1);
         return;
+    }
     memcpy(copy, token, length);
     copy[length] = 0;
+    const char *digits = copy + strspn(copy, "+-");
+    bool hex = digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X');
     char *end;
     errno = 0;
-    if (strpbrk(copy, ".eE") && strncmp(copy, "0x", 2) != 0) {
+    if (!hex && strpbrk(copy, ".eE")) {
         double real = strtod(copy, &end);
         if (!*end && !isfinite(real))
             mete__errors_add(errors, "%s:%d: %s is too large for a number", name, line, copy);
         return;
     }
-    long long integer = strtoll(copy, &end, 0);
+    long long integer = strtoll(copy, &end, hex ? 16 : 10);
     bool wide = *end == 'L';
     if (end == copy || (*end && !wide))
         return;
@@ -79,7 +85,7 @@ check_number(const char *name, int line, const char *token, size_t length, mete_
 
 static void scan_file(scan *to, const char *path, const char *from, int line);
 
-/* The file an @include names, seen from the file that says so. */
+/* The file an @include names: beside the first file, wherever it is said, as libconfig resolves it. */
 static void
 scan_include(scan *to, const char *name, const char *text, int line)
 {
@@ -88,7 +94,7 @@ scan_include(scan *to, const char *name, const char *text, int line)
     if (!close || (eol && close > eol))
         return; /* libconfig says so */
     char *path = strndup(open + 1, (size_t)(close - open - 1));
-    char *full = path ? mete__path_beside(name, path) : NULL;
+    char *full = path ? mete__path_beside(to->chain[0] ? to->chain[0] : name, path) : NULL;
     if (full)
         scan_file(to, full, name, line);
     free(path);
@@ -121,7 +127,8 @@ scan_text(scan *to, const char *name, const char *text, size_t length)
         } else if (c == '/' && text[i + 1] == '*') {
             for (i += 2; i + 1 < length && !(text[i] == '*' && text[i + 1] == '/'); i++)
                 line += text[i] == '\n';
-            i++;
+            if (++i >= length)
+                mete__errors_add(to->errors, "%s:%d: a comment /* is not closed", name, line);
         } else if (strchr("({[", c)) {
             if (++depth > MOST_DEPTH && !told) {
                 told = true;

@@ -299,6 +299,13 @@ mete__value_put(mete__config *config, const char *path, mete__value *value, mete
         replace(at, value);
         return;
     }
+    size_t plain =
+        strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-*");
+    if (!at && length && (plain < length || !isalpha((unsigned char)*name)) && *name != '[') {
+        mete__errors_add(errors, "--set %s: '%.*s' is no name a config may have", path, (int)length,
+                         name);
+        return;
+    }
     /* A new member of a group that is there. */
     if (!at && !*at_path && parent->kind == METE__GROUP && *name != '[' && path[0] != '@' &&
         length) {

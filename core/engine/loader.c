@@ -137,20 +137,37 @@ own_size(uint32_t kind)
     }
 }
 
-/* The table with rows of this host's size, whatever the plugin's were. */
+/* The table with rows of this host's size, whatever the plugin's were; tables of list elements too.
+ * NULL when one has no end. */
 static const mete_option *
-normalise_options(const mete_plugin *head)
+normalise_rows(const mete_option *table, size_t stride, int depth)
 {
-    const char *from = (const char *)head->options;
-    size_t stride = head->option_size, count = 0;
-    while (count < MOST_OPTIONS && ((const mete_option *)(from + count * stride))->name)
+    const char *from = (const char *)table;
+    size_t count = 0;
+    while (count < MOST_OPTIONS &&
+           ((const mete_option *)(const void *)(from + count * stride))->name)
         count++;
-    if (count == MOST_OPTIONS)
-        return NULL;
-    mete_option *to = calloc(count + 1, sizeof *to);
-    for (size_t i = 0; to && i < count; i++)
+    mete_option *to = count < MOST_OPTIONS ? calloc(count + 1, sizeof *to) : NULL;
+    for (size_t i = 0; to && i < count; i++) {
         memcpy(&to[i], from + i * stride, stride < sizeof *to ? stride : sizeof *to);
+        if (to[i].type != METE_OPTION_LIST || !to[i].rows)
+            continue;
+        to[i].rows = depth ? NULL : normalise_rows(to[i].rows, stride, depth + 1);
+        if (!to[i].rows) {
+            free(to);
+            return NULL;
+        }
+    }
     return to;
+}
+
+static void
+free_rows(const mete_option *table)
+{
+    for (const mete_option *row = table; row && row->name; row++)
+        if (row->type == METE_OPTION_LIST)
+            free_rows(row->rows);
+    free((void *)(uintptr_t)table);
 }
 
 static int
@@ -211,17 +228,20 @@ check_descriptor(const char *file, const char *name, mete_kind kind, const mete_
     if (head->state_size > ((uint64_t)1 << 32) || head->episode_size > ((uint64_t)1 << 28) ||
         head->lane_size > ((uint64_t)1 << 28))
         return mete_error_set(err, METE_EPLUGIN, "%s asks for a state of absurd size", file);
-    if (head->options && head->option_size < LEAST_ROW)
-        return mete_error_set(err, METE_EPLUGIN, "%s has option rows of %u bytes, shorter than any",
-                              file, head->option_size);
-    head->options = head->options ? normalise_options(head) : none;
+    if (head->options && (head->option_size < LEAST_ROW || head->option_size > 65536))
+        return mete_error_set(err, METE_EPLUGIN, "%s has option rows of %u bytes", file,
+                              head->option_size);
+    head->options = head->options ? normalise_rows(head->options, head->option_size, 0) : none;
     head->option_size = sizeof(mete_option);
     if (!head->options)
         return mete_error_set(err, METE_EPLUGIN, "%s has an option table without an end", file);
     mete_error inner = {0};
-    if (mete__options_lint(head, &inner))
-        return mete_error_set(err, METE_EPLUGIN, "%s: %s", file, inner.message);
-    return check_functions(file, to, err);
+    int status = mete__options_lint(head, &inner)
+                     ? mete_error_set(err, METE_EPLUGIN, "%s: %s", file, inner.message)
+                     : check_functions(file, to, err);
+    if (status && head->options != none)
+        free_rows(head->options);
+    return status;
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */

@@ -84,6 +84,14 @@ lint_row(const mete_option *table, const mete_option *row, size_t state, int nes
     if (row->type == METE_OPTION_ENUM && (!row->text || !*row->text))
         return mete_error_set(err, METE_EPLUGIN, "option '%s' has no words to choose from",
                               row->name);
+    if (row->type == METE_OPTION_ENUM) {
+        double words = 1;
+        for (const char *at = row->text; *at; at++)
+            words += *at == '|';
+        if (!(row->value >= 0 && row->value < words))
+            return mete_error_set(err, METE_EPLUGIN, "option '%s' has no word number %g", row->name,
+                                  row->value);
+    }
     if (row->type == METE_OPTION_FIELD && (!row->text || !*row->text))
         return mete_error_set(err, METE_EPLUGIN, "option '%s' names no field by default",
                               row->name);

@@ -12,9 +12,15 @@ struct long_row {
 };
 
 static const struct long_row options[] = {
-    {{.name = "x", .type = METE_OPTION_REAL, .offset = offsetof(struct newer, x), .value = 1, .max = 2,
-      .help = "a number"}, 7},
-    {{.name = "y", .type = METE_OPTION_REAL, .offset = 0, .value = 1, .max = 2, .help = "another"}, 8},
+    {{.name = "x",
+      .type = METE_OPTION_REAL,
+      .offset = offsetof(struct newer, x),
+      .value = 1,
+      .max = 2,
+      .help = "a number"},
+     7},
+    {{.name = "y", .type = METE_OPTION_REAL, .offset = 0, .value = 1, .max = 2, .help = "another"},
+     8},
     {{.name = NULL}, 0}};
 
 struct longer {
@@ -23,8 +29,15 @@ struct longer {
 };
 
 METE_EXPORT const struct longer mete_plugin_v1 = {
-    {.abi = METE_ABI + 5, .size = sizeof(struct longer), .kind = METE_KIND_REWARD,
-     .option_size = sizeof(struct long_row), .name = "newer_minor", .version = "1", .summary = "newer",
-     .options = (const mete_option *)(const void *)options, .state_size = sizeof(struct newer),
+    {.abi = METE_ABI + 5,
+     .size = sizeof(struct longer),
+     .kind = METE_KIND_REWARD,
+     .option_size = sizeof(struct long_row),
+     .name = "newer_minor",
+     .version = "1",
+     .summary = "newer",
+     .options = (const mete_option *)(const void *)options,
+     .state_size = sizeof(struct newer),
      .score = mischief_score},
-    NULL, NULL};
+    NULL,
+    NULL};

@@ -16,10 +16,17 @@ struct short_row {
 };
 
 static const struct short_row options[] = {
-    {"x", METE_OPTION_REAL, 0, offsetof(struct older, x), 1, 0, 2, NULL, NULL, "a number"}, {.name = NULL}};
+    {"x", METE_OPTION_REAL, 0, offsetof(struct older, x), 1, 0, 2, NULL, NULL, "a number"},
+    {.name = NULL}};
 
-METE_EXPORT const mete_reward mete_plugin_v1 = {
-    .abi = METE_ABI, .size = offsetof(mete_reward, adapt), .kind = METE_KIND_REWARD,
-    .option_size = sizeof(struct short_row), .name = "older_minor", .version = "1", .summary = "older",
-    .options = (const mete_option *)(const void *)options, .state_size = sizeof(struct older),
-    .score = mischief_score};
+METE_EXPORT const mete_reward mete_plugin_v1 = {.abi = METE_ABI,
+                                                .size = offsetof(mete_reward, adapt),
+                                                .kind = METE_KIND_REWARD,
+                                                .option_size = sizeof(struct short_row),
+                                                .name = "older_minor",
+                                                .version = "1",
+                                                .summary = "older",
+                                                .options =
+                                                    (const mete_option *)(const void *)options,
+                                                .state_size = sizeof(struct older),
+                                                .score = mischief_score};

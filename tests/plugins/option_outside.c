@@ -5,7 +5,9 @@ struct state {
     double x;
 };
 
-static const mete_option options[] = {{.name = "x", .type = METE_OPTION_REAL, .offset = 800, .max = 1, .help = "h"}, METE_OPTIONS_END};
+static const mete_option options[] = {
+    {.name = "x", .type = METE_OPTION_REAL, .offset = 800, .max = 1, .help = "h"},
+    METE_OPTIONS_END};
 
 METE_REWARD_PLUGIN(option_outside, "1", "x", .options = options, .state_size = sizeof(struct state),
-    .score = mischief_score);
+                   .score = mischief_score);

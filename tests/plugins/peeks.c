@@ -22,4 +22,4 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 }
 
 METE_REWARD_PLUGIN(peeks, "1", "what it can see of the gold", .options = options,
-    .state_size = sizeof(struct peeks), .score = score);
+                   .state_size = sizeof(struct peeks), .score = score);

@@ -16,5 +16,5 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     return METE_OK;
 }
 
-METE_REWARD_PLUGIN(tally, "1", "counts steps", .episode_size = sizeof(double), .flags = METE_PER_STEP,
-    .score = score);
+METE_REWARD_PLUGIN(tally, "1", "counts steps", .episode_size = sizeof(double),
+                   .flags = METE_PER_STEP, .score = score);

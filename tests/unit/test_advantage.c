@@ -40,8 +40,8 @@ leave_one_out_stays_finite(void)
     mete_batch batch = group_of_four();
     double out[4];
     mete__leave_one_out(&batch, reward, valid, false, 0, out, NULL);
-    CU_ASSERT_DOUBLE_EQUAL(out[0], 1, 1e-12);        /* 1 - mean(0, 0, 0) */
-    CU_ASSERT_DOUBLE_EQUAL(out[1], -1. / 3, 1e-12);  /* 0 - mean(1, 0, 0) */
+    CU_ASSERT_DOUBLE_EQUAL(out[0], 1, 1e-12);       /* 1 - mean(0, 0, 0) */
+    CU_ASSERT_DOUBLE_EQUAL(out[1], -1. / 3, 1e-12); /* 0 - mean(1, 0, 0) */
     mete__leave_one_out(&batch, reward, valid, true, 1e-4, out, NULL);
     for (int i = 0; i < 4; i++)
         CU_ASSERT(fabs(out[i]) < 3);
@@ -71,7 +71,10 @@ gae_by_brute_force(void)
     static const double value[] = {.3, .1, .9, -.2, .4, .8, .7, .6, .5};
     static const double last[] = {99, .25, -.75}; /* 99 must not count: that row terminated */
     double gamma = .9, lambda = .8, advantage[9], target[9], togo[9];
-    mete_batch batch = {.episodes = 3, .steps = 9, .step_begin = begin, .terminated = terminated,
+    mete_batch batch = {.episodes = 3,
+                        .steps = 9,
+                        .step_begin = begin,
+                        .terminated = terminated,
                         .truncated = truncated};
     mete__gae(&batch, reward, value, last, gamma, lambda, advantage, target);
     mete__returns(&batch, reward, gamma, last, togo);

@@ -51,8 +51,13 @@ make_rows(size_t rows)
     for (size_t i = 0; i < rows; i++) {
         snprintf(text, sizeof text, "a b a b a b %zu %.*s", i, (int)(i % 40),
                  "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
-        mete__row row = {.id = 1000 + i, .prompt_id = i / 4, .starts = true, .terminated = true,
-                         .joins = i % 4 != 0, .prompt = {"p", 1}, .response = {text, strlen(text)}};
+        mete__row row = {.id = 1000 + i,
+                         .prompt_id = i / 4,
+                         .starts = true,
+                         .terminated = true,
+                         .joins = i % 4 != 0,
+                         .prompt = {"p", 1},
+                         .response = {text, strlen(text)}};
         mete__builder_row(builder, &row);
         for (int k = 0; k < 3; k++) {
             mete__step step = {.action = k, .logp = -1, .loss_mask = 1};
@@ -65,16 +70,18 @@ make_rows(size_t rows)
 }
 
 #define TREE                                                                                       \
-    "reward = { use = \"sum\"; of = ( { name = \"long\"; use = \"length\"; weight = 0.5; },"         \
-    " { use = \"repetition\"; n = 2; }, { name = \"env\"; use = \"environment\"; },"                 \
-    " { name = \"scaled\"; use = \"normalize\"; mode = \"group\"; of = ( { use = \"length\"; } ); } ); };"
+    "reward = { use = \"sum\"; of = ( { name = \"long\"; use = \"length\"; weight = 0.5; },"       \
+    " { use = \"repetition\"; n = 2; }, { name = \"env\"; use = \"environment\"; },"               \
+    " { name = \"scaled\"; use = \"normalize\"; mode = \"group\"; of = ( { use = \"length\"; } "   \
+    "); } ); };"
 
 static void
 score_all(opened *o, const mete_batch *batch, double *out)
 {
     mete_error err = {0};
     mete__engine_reset(o->engine);
-    CU_ASSERT_EQUAL_FATAL(mete__score(o->engine, mete__engine_reward(o->engine), batch, &err), METE_OK);
+    CU_ASSERT_EQUAL_FATAL(mete__score(o->engine, mete__engine_reward(o->engine), batch, &err),
+                          METE_OK);
     memcpy(out, mete__node_scores(mete__engine_reward(o->engine))->episode,
            batch->episodes * sizeof *out);
 }
@@ -185,9 +192,12 @@ a_sibling_leaves_random_numbers_alone(void)
 {
     mete_error err = {0};
     double first[8], second[8];
-    opened a = open_text("reward = { use = \"sum\"; of = ( { use = \"noisy\"; }, { use = \"length\"; } ); };", 1);
-    opened b = open_text("reward = { use = \"sum\"; of = ( { use = \"repetition\"; }, { name = \"z\"; use = \"length\"; },"
-                         " { use = \"noisy\"; } ); };", 1);
+    opened a = open_text(
+        "reward = { use = \"sum\"; of = ( { use = \"noisy\"; }, { use = \"length\"; } ); };", 1);
+    opened b = open_text("reward = { use = \"sum\"; of = ( { use = \"repetition\"; }, { name = "
+                         "\"z\"; use = \"length\"; },"
+                         " { use = \"noisy\"; } ); };",
+                         1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(a.engine);
     CU_ASSERT_PTR_NOT_NULL_FATAL(b.engine);
     mete__builder *builder = make_rows(8);
@@ -208,11 +218,13 @@ gold_is_out_of_reach(void)
 {
     mete_error err = {0};
     opened o = open_text("reward = { use = \"sum\"; of = ( { name = \"thief\"; use = \"peeks\"; },"
-                         " { name = \"meter\"; use = \"peeks\"; gold = true; } ); };", 1);
+                         " { name = \"meter\"; use = \"peeks\"; gold = true; } ); };",
+                         1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(o.engine);
     mete__builder *builder = make_rows(8);
     CU_ASSERT_EQUAL(mete__score(o.engine, mete__engine_reward(o.engine),
-                                mete__builder_batch(builder, &err), &err), METE_OK);
+                                mete__builder_batch(builder, &err), &err),
+                    METE_OK);
     CU_ASSERT_EQUAL(mete__node_scores(mete__engine_find(o.engine, "thief"))->episode[3], -1);
     CU_ASSERT_EQUAL(mete__node_scores(mete__engine_find(o.engine, "meter"))->episode[3], 3);
     /* what is gold is measured and never summed */
@@ -225,11 +237,13 @@ static void
 a_number_that_is_none_is_named(void)
 {
     mete_error err = {0};
-    opened o = open_text("reward = { use = \"sum\"; of = ( { use = \"length\"; }, { use = \"nan\"; } ); };", 1);
+    opened o = open_text(
+        "reward = { use = \"sum\"; of = ( { use = \"length\"; }, { use = \"nan\"; } ); };", 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(o.engine);
     mete__builder *builder = make_rows(8);
     CU_ASSERT_NOT_EQUAL(mete__score(o.engine, mete__engine_reward(o.engine),
-                                    mete__builder_batch(builder, &err), &err), METE_OK);
+                                    mete__builder_batch(builder, &err), &err),
+                        METE_OK);
     CU_ASSERT_PTR_NOT_NULL(strstr(err.message, "reward.nan"));
     CU_ASSERT_PTR_NOT_NULL(strstr(err.message, "episode 1007"));
     mete__builder_free(builder);
@@ -287,7 +301,8 @@ a_copied_lane_goes_on_alike(void)
     mete_observations *seen = mete__observations_new(env, 2);
     mete_transitions *moved = mete__transitions_new(env, seen);
     mete_actions *actions = mete__actions_new(&env->spaces, NULL, 2);
-    mete_reset reset = {.size = sizeof reset, .count = 2, .lane = lanes, .episode = ids, .task = ids};
+    mete_reset reset = {
+        .size = sizeof reset, .count = 2, .lane = lanes, .episode = ids, .task = ids};
     CU_ASSERT_EQUAL(mete__environment_reset(env, &reset, seen, &err), METE_OK);
     for (int t = 0; t < 4; t++)
         mete__environment_step(env, actions, moved, &err);
@@ -312,9 +327,11 @@ suite_guards(void)
     CU_pSuite suite = CU_add_suite("guards", NULL, NULL);
     CU_add_test(suite, "scores alike whole, chunked, threaded, twice", scores_alike_however_asked);
     CU_add_test(suite, "older and newer minors load", other_versions_load);
-    CU_add_test(suite, "broken plugins are refused by a sentence", broken_ones_are_refused_by_a_sentence);
+    CU_add_test(suite, "broken plugins are refused by a sentence",
+                broken_ones_are_refused_by_a_sentence);
     CU_add_test(suite, "bad files are refused", bad_files_are_refused);
-    CU_add_test(suite, "a sibling leaves random numbers alone", a_sibling_leaves_random_numbers_alone);
+    CU_add_test(suite, "a sibling leaves random numbers alone",
+                a_sibling_leaves_random_numbers_alone);
     CU_add_test(suite, "gold is out of reach", gold_is_out_of_reach);
     CU_add_test(suite, "NaN is named", a_number_that_is_none_is_named);
     CU_add_test(suite, "episode state", episode_state_moves_with_the_episode);

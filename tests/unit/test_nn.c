@@ -16,7 +16,8 @@ static const int32_t pick_index[ROWS] = {2, 0, 3};
 static const int32_t row_index[5] = {1, -1, 0, 2, 1};
 static const int32_t bag_index[4] = {0, 2, 2, 1};
 static const uint32_t bag_offset[4] = {0, 1, 1, 4};
-static const float normal_action[ROWS * COLUMNS] = {.1f, -.4f, 1, .3f, 2, 0, -1, .5f, .2f, .7f, -.3f, 1};
+static const float normal_action[ROWS * COLUMNS] = {.1f, -.4f, 1,   .3f, 2,    0,
+                                                    -1,  .5f,  .2f, .7f, -.3f, 1};
 static const uint8_t some_mask[ROWS * COLUMNS] = {1, 1, 0, 1, 1, 1, 1, 1, 0, 1, 1, 0};
 
 static void
@@ -132,7 +133,8 @@ gradients(void)
     mete_tape *t = mete_tape_new();
     for (size_t i = 0; i < SIZE; i++) { /* away from the kinks at 0 and +-.5 */
         double u = mete_rng_uniform(&rng);
-        vector[i] = (float)((u < .5 ? -1 : 1) * (.1 + .3 * mete_rng_uniform(&rng)) + (i % 3 ? 0 : .55));
+        vector[i] =
+            (float)((u < .5 ? -1 : 1) * (.1 + .3 * mete_rng_uniform(&rng)) + (i % 3 ? 0 : .55));
     }
     for (size_t i = 0; i < 64; i++)
         adjoint[i] = (float)mete_rng_normal(&rng);

@@ -31,17 +31,22 @@ loss(const mete__objective *o, const mete__weights_now *now, const float *logp, 
 static void
 adjoints(void)
 {
-    static const unsigned terms[] = {METE__TERM_NLL, METE__TERM_RATIO, METE__TERM_VALUE,
-                                     METE__TERM_KL, METE__TERM_ENTROPY,
-                                     METE__TERM_RATIO | METE__TERM_VALUE | METE__TERM_KL |
-                                         METE__TERM_ENTROPY};
-    float logp[N] = {-.8f, -.9f, -2.4f, -.7f, -.72f, -1.3f}, value[N] = {0, .4f, .1f, .2f, .3f, .9f};
+    static const unsigned terms[] = {
+        METE__TERM_NLL,
+        METE__TERM_RATIO,
+        METE__TERM_VALUE,
+        METE__TERM_KL,
+        METE__TERM_ENTROPY,
+        METE__TERM_RATIO | METE__TERM_VALUE | METE__TERM_KL | METE__TERM_ENTROPY};
+    float logp[N] = {-.8f, -.9f, -2.4f, -.7f, -.72f, -1.3f},
+          value[N] = {0, .4f, .1f, .2f, .3f, .9f};
     float entropy[N] = {1, 1.1f, .9f, .8f, 1.2f, .7f}, dl[N], dv[N], dh[N], waste[3][N];
     for (size_t k = 0; k < sizeof terms / sizeof *terms; k++)
         for (int estimator = 1; estimator <= 3; estimator++)
             for (int clipped = 0; clipped < 2; clipped++) {
                 mete__objective o = {.terms = terms[k], .kl_estimator = estimator};
-                mete__weights_now now = {clipped ? .2 : 0, -1, clipped ? .15 : 0, .7, 1.3, .6, .4, .05};
+                mete__weights_now now = {
+                    clipped ? .2 : 0, -1, clipped ? .15 : 0, .7, 1.3, .6, .4, .05};
                 mete_outputs adjoint = {.logp = dl, .value = dv, .entropy = dh};
                 mete_outputs other = {.logp = waste[0], .value = waste[1], .entropy = waste[2]};
                 loss(&o, &now, logp, value, entropy, &adjoint);
@@ -68,7 +73,8 @@ clipping_by_hand(void)
     mete__objective o = {.terms = METE__TERM_RATIO};
     mete__weights_now now = {.clip = .2, .clip_high = -1, .ratio = 1};
     static float was[] = {0, 0, 0, 0, 0}, one[] = {1, 1, 1, 1, 1}, a[] = {2, 2, -2, 2, -2};
-    float logp[] = {(float)log(1.1), (float)log(1.5), (float)log(1.5), (float)log(.5), (float)log(.5)};
+    float logp[] = {(float)log(1.1), (float)log(1.5), (float)log(1.5), (float)log(.5),
+                    (float)log(.5)};
     float slope[5];
     mete__minibatch m = {5, 0, was, NULL, a, one, NULL, NULL};
     mete_outputs out = {.logp = logp}, adjoint = {.logp = slope};
@@ -111,8 +117,8 @@ optimisers(void)
     mete__optimiser_free(&adam);
 
     /* AdamW decays the parameter itself (Loshchilov & Hutter 2019). */
-    mete__optimiser w = {.kind = METE__ADAMW, .beta1 = .9, .beta2 = .999, .epsilon = 1e-8,
-                         .weight_decay = .5};
+    mete__optimiser w = {
+        .kind = METE__ADAMW, .beta1 = .9, .beta2 = .999, .epsilon = 1e-8, .weight_decay = .5};
     float r[2] = {1, 2}, zero[2] = {0, 0};
     mete__optimiser_init(&w, 2, &err);
     mete__optimiser_step(&w, r, zero, .1, &norm, &err);
