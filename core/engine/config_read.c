@@ -85,7 +85,8 @@ check_number(const char *name, int line, const char *token, size_t length, mete_
 
 static void scan_file(scan *to, const char *path, const char *from, int line);
 
-/* The file an @include names: beside the first file, wherever it is said, as libconfig resolves it. */
+/* The file an @include names: beside the first file, wherever it is said, as libconfig resolves it.
+ * */
 static void
 scan_include(scan *to, const char *name, const char *text, int line)
 {

@@ -47,7 +47,7 @@ make_rows(size_t rows)
                                       METE_SEE_GOLD);
     int reward =
         mete__builder_column(builder, "reward", METE_STEP, METE_F32, METE_EPISODE, METE_SEE_REWARD);
-    char text[64];
+    char text[128];
     for (size_t i = 0; i < rows; i++) {
         snprintf(text, sizeof text, "a b a b a b %zu %.*s", i, (int)(i % 40),
                  "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
