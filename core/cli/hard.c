@@ -98,7 +98,7 @@ fill(mete__builder *builder, const struct filled *column, size_t row)
     if (field->element == METE_TEXT || field->element == METE_JSON)
         mete__builder_text(builder, column->handle, value, (mete_type)field->element);
     else
-        mete__builder_number(builder, column->handle, (double)(row / METE__HARD_GROUP + 1));
+        mete__builder_number(builder, column->handle, 1 + (double)(size_t)(row / METE__HARD_GROUP));
     return true;
 }
 
@@ -158,7 +158,7 @@ mete__hard_same(const struct mete__scored *a, const struct mete__scored *b,
 {
     for (size_t i = 0; i < METE__HARD_ROWS; i++)
         if (a->status[i] != b->status[i] ||
-            memcmp(&a->value[i], &b->value[i], sizeof a->value[i]) != 0) {
+            memcmp(a->value + i, b->value + i, 8) != 0) { /* NOLINT: bits, not numbers */
             snprintf(why, room, "%s: %.17g (status %d), then %.17g (status %d)", hard->what[i],
                      a->value[i], a->status[i], b->value[i], b->status[i]);
             return false;

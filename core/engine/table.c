@@ -200,7 +200,7 @@ mete__table_read(mete__value *value, const mete__binder *binder, mete__errors *e
     growing table = {.binder = binder};
     const mete_table *result = NULL;
     const mete__record *record;
-    int status = reader ? 1 : 0;
+    int status;
     while (reader && (!limit || table.rows < limit) &&
            (status = mete__reader_next(reader, &record, &err)) == 1) {
         if (!add_record(&table, record))

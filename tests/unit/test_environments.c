@@ -1,0 +1,293 @@
+/* Environments against their equations and their maps. */
+#include "engine/engine.h"
+
+#include <CUnit/CUnit.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct world {
+    mete__config *config;
+    mete__engine *engine;
+    mete__errors errors;
+    mete_node *node;
+    mete_observations *seen;
+    mete_transitions *moved;
+    mete_actions *actions;
+} world;
+
+static world
+open_world(const char *text, size_t lanes)
+{
+    world w = {0};
+    mete_error err = {0};
+    mete__engine_options options = {.seed = 9, .threads = 1};
+    w.config = mete__config_parse("w.cfg", text, strlen(text), NULL, 0, &w.errors);
+    w.engine = w.config ? mete__engine_open(w.config, &options, &w.errors) : NULL;
+    if (!w.engine)
+        return w;
+    w.node = mete__engine_environment(w.engine);
+    CU_ASSERT_EQUAL_FATAL(mete__environment_spaces(w.node, lanes, &err), METE_OK);
+    w.seen = mete__observations_new(w.node, lanes);
+    w.moved = mete__transitions_new(w.node, w.seen);
+    w.actions = mete__actions_new(&w.node->spaces, NULL, lanes);
+    uint32_t *lane = calloc(lanes, sizeof *lane);
+    for (size_t i = 0; i < lanes; i++) {
+        lane[i] = (uint32_t)i;
+        w.moved->episode[i] = w.moved->task[i] = i;
+    }
+    mete_reset reset = {.size = sizeof reset,
+                        .count = lanes,
+                        .lane = lane,
+                        .episode = w.moved->episode,
+                        .task = w.moved->task};
+    CU_ASSERT_EQUAL_FATAL(mete__environment_reset(w.node, &reset, w.seen, &err), METE_OK);
+    free(lane);
+    return w;
+}
+
+static void
+close_world(world *w)
+{
+    mete__actions_free(w->actions);
+    mete__transitions_free(w->moved);
+    mete__observations_free(w->seen);
+    mete__engine_close(w->engine);
+    mete__config_free(w->config);
+    mete__errors_free(&w->errors);
+}
+
+static void
+step(world *w)
+{
+    mete_error err = {0};
+    CU_ASSERT_EQUAL_FATAL(mete__environment_step(w->node, w->actions, w->moved, &err), METE_OK);
+}
+
+/* Gymnasium's CartPole-v1 in double precision, along random actions until the first fall. */
+static void
+cartpole_equations(void)
+{
+    world w = open_world("env = { use = \"cartpole\"; };", 1);
+    double x[4];
+    mete_rng rng = mete_rng_make(4, 4, 4);
+    for (int i = 0; i < 4; i++) {
+        x[i] = (double)w.seen->observation[i];
+        CU_ASSERT(fabs(x[i]) <= .05);
+    }
+    int compared = 0;
+    for (int t = 0; t < 200 && !w.moved->terminated[0]; t++) {
+        int action = (int)mete_rng_below(&rng, 2);
+        double force = action ? 10 : -10, s = sin(x[2]), c = cos(x[2]);
+        double temp = (force + .05 * x[3] * x[3] * s) / 1.1;
+        double bend = (9.8 * s - c * temp) / (.5 * (4. / 3 - .1 * c * c / 1.1));
+        double rush = temp - .05 * bend * c / 1.1;
+        double next[] = {x[0] + .02 * x[1], x[1] + .02 * rush, x[2] + .02 * x[3],
+                         x[3] + .02 * bend};
+        memcpy(x, next, sizeof x);
+        w.actions->action[0] = action;
+        step(&w);
+        CU_ASSERT_EQUAL(w.moved->reward[0], 1);
+        bool fell = fabs(x[0]) > 2.4 || fabs(x[2]) > 12 * M_PI / 180;
+        CU_ASSERT_EQUAL(w.moved->terminated[0], fell);
+        const float *is = fell ? w.moved->final_observation : w.seen->observation;
+        for (int i = 0; i < 4; i++)
+            CU_ASSERT_DOUBLE_EQUAL(is[i], x[i], 1e-4);
+        compared++;
+    }
+    CU_ASSERT(compared > 8);
+    close_world(&w);
+}
+
+/* Uniform random actions: CartPole-v1's mean episode is 22.2 steps, its deviation about 11.9; 20,000
+ * episodes have a standard error of 0.084, and 5 of them are allowed. Starts are uniform in +-0.05:
+ * mean and variance within 5 standard errors. */
+static void
+cartpole_at_random(void)
+{
+    enum { LANES = 256 };
+    world w = open_world("env = { use = \"cartpole\"; };", LANES);
+    mete_rng rng = mete_rng_make(4, 5, 6);
+    double steps = 0, ended = 0, sum = 0, square = 0, starts = 0;
+    while (ended < 20000) {
+        for (int i = 0; i < LANES; i++)
+            w.actions->action[i] = (int32_t)(mete_rng_bits(&rng) >> 31);
+        step(&w);
+        steps += LANES;
+        for (int i = 0; i < LANES; i++)
+            if (w.moved->terminated[i]) {
+                ended++;
+                for (int k = 0; k < 4; k++, starts++) {
+                    double v = (double)w.seen->observation[4 * i + k];
+                    CU_ASSERT_FATAL(fabs(v) <= .05);
+                    sum += v;
+                    square += v * v;
+                }
+            }
+    }
+    CU_ASSERT_DOUBLE_EQUAL(steps / ended, 22.2, .42 + 256. * 22 / 20000);
+    CU_ASSERT(fabs(sum / starts) < 5 * .05 / sqrt(3 * starts));
+    CU_ASSERT_DOUBLE_EQUAL(square / starts, .0025 / 3, 5 * .0025 * sqrt(4. / 45 / starts));
+    close_world(&w);
+}
+
+static void
+cartpole_is_cut(void)
+{
+    world w = open_world("env = { use = \"cartpole\"; max_steps = 3; };", 2);
+    for (int t = 1; t <= 3; t++) {
+        w.actions->action[0] = t % 2;
+        w.actions->action[1] = t % 2;
+        step(&w);
+        CU_ASSERT_EQUAL(w.moved->truncated[0], t == 3);
+        CU_ASSERT_EQUAL(w.moved->terminated[0], 0);
+    }
+    CU_ASSERT_EQUAL(w.moved->episode[1], 3); /* 1 + stride 2 */
+    close_world(&w);
+}
+
+static int
+cell_of(const world *w, size_t lane)
+{
+    const float *at = w->seen->observation + lane * w->seen->observation_size;
+    for (uint32_t i = 0; i < w->seen->observation_size; i++)
+        if (at[i] > 0)
+            return (int)i;
+    return -1;
+}
+
+static void
+walk(world *w, int action, int want)
+{
+    w->actions->action[0] = action;
+    step(w);
+    CU_ASSERT_EQUAL(cell_of(w, 0), want);
+}
+
+/* A key, its door, a wall and the edge; the goal ends the episode and starts the next. */
+static void
+grid_rules(void)
+{
+    world w = open_world(
+        "env = { use = \"gridworld\"; map = [ \"S.a#\", \"#.AG\" ]; step_reward = -0.1; };", 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(w.engine);
+    walk(&w, 3, 0); /* the edge */
+    walk(&w, 2, 0); /* a wall */
+    walk(&w, 1, 1);
+    walk(&w, 2, 5);
+    walk(&w, 1, 5); /* the door is locked */
+    walk(&w, 0, 1);
+    walk(&w, 1, 2); /* the key */
+    CU_ASSERT_EQUAL(w.seen->observation[8], 1);
+    walk(&w, 2, 6); /* the door opens */
+    CU_ASSERT_DOUBLE_EQUAL(w.moved->reward[0], -.1, 1e-6);
+    walk(&w, 1, 0); /* the goal: shown is the new start */
+    CU_ASSERT_EQUAL(w.moved->terminated[0], 1);
+    CU_ASSERT_DOUBLE_EQUAL(w.moved->reward[0], .9, 1e-6);
+    CU_ASSERT_EQUAL(w.moved->final_observation[7], 1);
+    CU_ASSERT_EQUAL(w.seen->observation[8], 0);
+    close_world(&w);
+}
+
+/* Slip .2: of moves right in an open place .8 go right, .1 up, .1 down. Within 5 standard errors. */
+static void
+grid_slips(void)
+{
+    enum { LANES = 20000 };
+    world w = open_world(
+        "env = { use = \"gridworld\"; slip = 0.2; map = [ \"...\", \".S.\", \"...\" ]; };", LANES);
+    double to[9] = {0};
+    for (int i = 0; i < LANES; i++)
+        w.actions->action[i] = 1;
+    step(&w);
+    for (size_t i = 0; i < LANES; i++)
+        to[cell_of(&w, i)]++;
+    CU_ASSERT_DOUBLE_EQUAL(to[5] / LANES, .8, 5 * sqrt(.8 * .2 / LANES));
+    CU_ASSERT_DOUBLE_EQUAL(to[1] / LANES, .1, 5 * sqrt(.1 * .9 / LANES));
+    CU_ASSERT_DOUBLE_EQUAL(to[7] / LANES, .1, 5 * sqrt(.1 * .9 / LANES));
+    CU_ASSERT_EQUAL(to[3], 0);
+    close_world(&w);
+}
+
+static void
+grid_maps_refused(void)
+{
+    static const char *const bad[][2] = {{"[ \"S.\", \".\" ]", "row 2 of the map has 1 cells"},
+                                         {"[ \"..\" ]", "no start"},
+                                         {"[ \"S?\" ]", "'?' in row 1"}};
+    for (size_t i = 0; i < 3; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "env = { use = \"gridworld\"; map = %s; };", bad[i][0]);
+        world w = open_world(text, 1);
+        CU_ASSERT_PTR_NULL(w.engine);
+        CU_ASSERT_PTR_NOT_NULL(strstr(w.errors.line[0], bad[i][1]));
+        mete__config_free(w.config);
+        mete__errors_free(&w.errors);
+    }
+}
+
+/* Means come back from many pulls, within 5 standard errors. */
+static void
+bandit_means(void)
+{
+    enum { LANES = 3000 };
+    world w = open_world("env = { use = \"bandit\"; arms = 3; mean = [ 0.2, 0.5, 0.9 ]; };", LANES);
+    double sum[3] = {0};
+    for (int i = 0; i < LANES; i++)
+        w.actions->action[i] = i % 3;
+    step(&w);
+    for (int i = 0; i < LANES; i++)
+        sum[i % 3] += (double)w.moved->reward[i] / (LANES / 3.);
+    CU_ASSERT_DOUBLE_EQUAL(sum[0], .2, 5 * sqrt(.16 / 1000));
+    CU_ASSERT_DOUBLE_EQUAL(sum[1], .5, 5 * sqrt(.25 / 1000));
+    CU_ASSERT_DOUBLE_EQUAL(sum[2], .9, 5 * sqrt(.09 / 1000));
+    close_world(&w);
+}
+
+/* Records of one prompt are one task with all their references, delexicalised. */
+static void
+prompts_merge(void)
+{
+    FILE *file = fopen("p.jsonl", "w");
+    fputs("{\"prompt\":\"name[Foo], near[Bar]\",\"reference\":\"Foo is by bar.\"}\n"
+          "{\"prompt\":\"name[Qux], near[Baz]\",\"reference\":\"Near Baz: qux; Foo\"}\n",
+          file);
+    fclose(file);
+    char text[500], folder[400] = "";
+    if (!getcwd(folder, sizeof folder))
+        return;
+    snprintf(text, sizeof text,
+             "env = { use = \"prompts\"; data = \"%s/p.jsonl\"; delexicalise = [ \"name\", "
+             "\"near\" ]; };",
+             folder);
+    world w = open_world(text, 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(w.engine);
+    CU_ASSERT_EQUAL(w.node->spaces.tasks, 1);
+    CU_ASSERT_EQUAL(w.seen->prompt[0].length, strlen("name[X-name], near[X-near]"));
+    size_t column = 0;
+    while (strcmp(w.node->declared[column].name, "reference") != 0)
+        column++;
+    mete_texts list = mete__observations_list(w.seen, column, 0);
+    CU_ASSERT_EQUAL_FATAL(list.count, 2);
+    CU_ASSERT(list.item[0].length == 20 &&
+              memcmp(list.item[0].data, "X-name is by X-near.", 20) == 0);
+    CU_ASSERT(list.item[1].length == 24 &&
+              memcmp(list.item[1].data, "Near X-near: X-name; Foo", 24) == 0);
+    close_world(&w);
+}
+
+void
+suite_environments(void)
+{
+    CU_pSuite suite = CU_add_suite("environments", NULL, NULL);
+    CU_add_test(suite, "cartpole's equations", cartpole_equations);
+    CU_add_test(suite, "cartpole at random", cartpole_at_random);
+    CU_add_test(suite, "cartpole is cut", cartpole_is_cut);
+    CU_add_test(suite, "gridworld's rules", grid_rules);
+    CU_add_test(suite, "gridworld slips", grid_slips);
+    CU_add_test(suite, "gridworld refuses maps", grid_maps_refused);
+    CU_add_test(suite, "bandit's means", bandit_means);
+    CU_add_test(suite, "prompts merge", prompts_merge);
+}
