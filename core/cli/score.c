@@ -214,7 +214,8 @@ finish_chunk(struct scorer *s, size_t slots)
     mete__workers_run(mete__engine_workers(s->engine), s->parts, write_part, s);
     for (size_t p = 0; p < s->parts; p++) {
         mete_buffer *out = &s->part[p].out;
-        bool bad = out->status || fwrite(out->data, 1, out->length, s->out) != out->length;
+        bool bad = out->status ||
+                   (out->length && fwrite(out->data, 1, out->length, s->out) != out->length);
         if (bad) {
             mete__say("cannot write the scores: %s",
                       out->status ? "out of memory" : strerror(errno));

@@ -126,8 +126,8 @@ struct mete__engine {
     mete__frame *frame; /* of the last mete__score */
     uint64_t iteration;
     pthread_mutex_t lock;
-    mete__errors *errors; /* while opening */
-    bool opening;
+    mete__errors *errors;              /* while opening */
+    const char *clone_path, *clone_of; /* while a clone is built: its path, and the original's */
 };
 
 /* The calling thread's scratch arena and tape, made on first use. */

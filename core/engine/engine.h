@@ -98,7 +98,8 @@ mete_node *const *mete__engine_nodes(mete__engine *engine, size_t *count);
 mete_node *mete__engine_find(mete__engine *engine, const char *path_or_name);
 mete__workers *mete__engine_workers(mete__engine *engine);
 /* Another instance of a node's config, opened on its own (a second environment for evaluation).
- * `path` names it, so that its random streams are its own. Owned by the engine. */
+ * `path` names it. It is the same world (its key is the original's); what happens in it
+ * differs by episode ids. Owned by the engine. */
 mete_node *mete__engine_clone(mete__engine *engine, mete_node *node, const char *path,
                               mete_error *err);
 /* Builds a reward tree from a config group outside `reward` (an evaluation's own nodes). */

@@ -15,6 +15,20 @@ static const char *const builtin_models[] = {"policy", "reference", "old", "ema"
 
 /* ---- making and freeing one node ------------------------------------------------------------- */
 
+/* The key of a node's random streams. A clone is the same world with episodes of its own, so it has
+ * the key of what it was cloned from. */
+static uint64_t
+key_of(const mete__engine *engine, const char *path)
+{
+    size_t length = engine->clone_path ? strlen(engine->clone_path) : 0;
+    char original[2048];
+    if (length && strncmp(path, engine->clone_path, length) == 0) {
+        snprintf(original, sizeof original, "%s%s", engine->clone_of, path + length);
+        path = original;
+    }
+    return mete_hash_mix(engine->options.seed, mete_hash(0, path, strlen(path)));
+}
+
 static mete_node *
 node_new(mete__engine *engine, mete_kind kind, const char *name, const char *path)
 {
@@ -41,7 +55,7 @@ node_new(mete__engine *engine, mete_kind kind, const char *name, const char *pat
     private_->number = engine->nodes;
     private_->update_every = 1;
     pthread_mutex_init(&private_->lock, NULL);
-    node->key = mete_hash_mix(engine->options.seed, mete_hash(0, path, strlen(path)));
+    node->key = key_of(engine, path);
     engine->node[engine->nodes++] = node;
     return node;
 }
@@ -550,7 +564,10 @@ mete_node *
 mete__engine_clone(mete__engine *engine, mete_node *node, const char *path, mete_error *err)
 {
     mete__errors errors = {0};
+    engine->clone_path = path;
+    engine->clone_of = node->path;
     mete_node *clone = mete__engine_build(engine, node->kind, node->at, path, &errors);
+    engine->clone_path = engine->clone_of = NULL;
     if (!clone)
         mete_error_set(err, METE_EINVAL, "%s",
                        errors.count ? errors.line[0] : "out of memory while cloning a node");

@@ -207,6 +207,9 @@ check_use(mete__loop *loop, mete__errors *errors)
 {
     for (size_t i = 0; i < loop->stages; i++) {
         const mete__stage *stage = &loop->stage[i];
+        if (stage->evaluate && !loop->evaluates)
+            mete__errors_add(errors, "stage '%s' evaluates; say evaluate = { episodes = ...; }",
+                             stage->name);
         if (stage->evaluate)
             continue;
         bool learns = loop->policy->plugin->as.policy.learn != NULL;
@@ -226,9 +229,6 @@ check_use(mete__loop *loop, mete__errors *errors)
                 stage->name, loop->policy->plugin->as.head.name);
         if (!loop->reward && !stage->responses)
             mete__errors_add(errors, "stage '%s' samples, and the config has no reward",
-                             stage->name);
-        if (stage->evaluate && !loop->evaluates)
-            mete__errors_add(errors, "stage '%s' evaluates; say evaluate = { episodes = ...; }",
                              stage->name);
     }
 }

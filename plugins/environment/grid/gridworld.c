@@ -3,10 +3,10 @@
  *   #  wall     . or space  floor     S  start (one is drawn)     G  goal     P  pit
  *   a b c  keys, picked up by walking over them     A B C  doors, open to who has the key
  *
- * Actions 0 up, 1 right, 2 down, 3 left. With probability `slip` the move goes to one of the two sides
- * instead, each as likely (Russell & Norvig's grid). What happens in an episode follows from its id
- * and step alone. The world is the observation (Sutton & Barto 2018, chapter 3): the cell as one of
- * rows x columns, then a flag for each key held.
+ * Actions 0 up, 1 right, 2 down, 3 left. With probability `slip` the move goes to one of the two
+ * sides instead, each as likely (Russell & Norvig's grid). What happens in an episode follows from
+ * its id and step alone. The world is the observation (Sutton & Barto 2018, chapter 3): the cell as
+ * one of rows x columns, then a flag for each key held.
  */
 #include <mete/environment.h>
 #include <string.h>

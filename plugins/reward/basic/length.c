@@ -27,40 +27,47 @@ static const mete_option options[] = {
               "spread of the bell, reach of the ramp, exponent"),
     METE_OPTIONS_END};
 
-static double
-measure(const struct length *p, const mete_batch *batch, size_t i)
+static void
+measure(const struct length *p, const mete_batch *batch, double *n)
 {
+    size_t rows = batch->episodes;
     if (p->unit == TOKENS)
-        return batch->step_begin[i + 1] - batch->step_begin[i];
-    if (p->unit == WORDS)
-        return (double)mete_words(batch->response[i], 0, NULL, 0);
-    return (double)batch->response[i].length;
+        for (size_t i = 0; i < rows; i++)
+            n[i] = batch->step_begin[i + 1] - batch->step_begin[i];
+    else if (p->unit == WORDS)
+        for (size_t i = 0; i < rows; i++)
+            n[i] = (double)mete_words(batch->response[i], 0, NULL, 0);
+    else
+        for (size_t i = 0; i < rows; i++)
+            n[i] = (double)batch->response[i].length;
+}
+
+static double
+shaped(const struct length *p, double n)
+{
+    switch (p->shape) {
+    case RAMP:
+        return fmax(0, fmin(1, 1 - (n - p->target) / p->width));
+    case LINEAR:
+        return n / p->target;
+    case POWER:
+        return pow(n / p->target, p->width);
+    default:
+        return 0.5 * (1 + cos(M_PI * fmin(n, p->target) / p->target));
+    }
 }
 
 static int
 score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 {
     const struct length *p = self;
+    double *value = out->episode, target = p->target, width = p->width;
     if (p->unit != TOKENS && !batch->response)
         return mete_fail(cx, METE_EDATA, "there are no responses to measure");
+    measure(p, batch, value);
     for (size_t i = 0; i < batch->episodes; i++) {
-        double n = measure(p, batch, i), z = (n - p->target) / p->width;
-        switch (p->shape) {
-        case BELL:
-            out->episode[i] = exp(-0.5 * z * z);
-            break;
-        case RAMP:
-            out->episode[i] = fmax(0, fmin(1, 1 - z));
-            break;
-        case LINEAR:
-            out->episode[i] = n / p->target;
-            break;
-        case POWER:
-            out->episode[i] = pow(n / p->target, p->width);
-            break;
-        default:
-            out->episode[i] = 0.5 * (1 + cos(M_PI * fmin(n, p->target) / p->target));
-        }
+        double z = (value[i] - target) / width;
+        value[i] = p->shape == BELL ? exp(-0.5 * z * z) : shaped(p, value[i]);
     }
     return METE_OK;
 }

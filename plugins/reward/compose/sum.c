@@ -21,21 +21,31 @@ open_sum(mete_ctx *cx, void *self)
     return METE_OK;
 }
 
-/* What the children's statuses make of each row. Counts those that apply into applies[row]. */
-static void
+/* What the children's statuses make of each row; one pass a child, none per row when all is valid.
+ * */
+static int
 settle_rows(mete_ctx *cx, const mete_batch *batch, mete_scores *out)
 {
-    for (size_t i = 0; i < batch->episodes; i++) {
-        size_t applies = 0;
-        for (size_t k = 0; k < mete_child_count(cx); k++) {
-            uint8_t status = mete_child(cx, k)->status[i];
-            if (status > METE_NOT_APPLICABLE && mete_child_weight(cx, k) != 0)
-                out->status[i] = status;
-            applies += status == METE_VALID;
+    size_t children = mete_child_count(cx), rows = batch->episodes;
+    uint8_t *absent = mete_arena(cx, rows + 1); /* children that do not apply; at most 255 count */
+    if (!absent)
+        return mete_fail(cx, METE_ENOMEM, "out of memory");
+    for (size_t k = 0; k < children; k++) {
+        const uint8_t *status = mete_child(cx, k)->status;
+        int weighs = mete_child_weight(cx, k) != 0;
+        uint8_t odd = 0;
+        for (size_t i = 0; i < rows; i++)
+            odd |= status[i];
+        for (size_t i = 0; odd && i < rows; i++) {
+            absent[i] = (uint8_t)(absent[i] + (status[i] && absent[i] < 255));
+            if (status[i] > METE_NOT_APPLICABLE && weighs)
+                out->status[i] = status[i];
         }
-        if (!applies && !out->status[i])
-            out->status[i] = METE_NOT_APPLICABLE;
     }
+    for (size_t i = 0; i < rows; i++)
+        if (absent[i] >= (children < 255 ? children : 255) && !out->status[i])
+            out->status[i] = METE_NOT_APPLICABLE;
+    return METE_OK;
 }
 
 static int
@@ -54,16 +64,17 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
             for (size_t t = 0; t < batch->steps; t++)
                 out->step[t] += child->status[batch->step_row[t]] ? 0 : weight * step[t];
         } else {
-            for (size_t i = 0; i < batch->episodes; i++) /* values of rows not valid are 0 */
-                out->episode[i] += weight * child->episode[i];
+            double *sum = out->episode;
+            const double *value = child->episode; /* 0 for rows that are not valid */
+            for (size_t i = 0; i < batch->episodes; i++)
+                sum[i] += weight * value[i];
         }
         for (size_t i = 0; child->spread && i < batch->episodes; i++)
             out->spread[i] += weight * weight * child->spread[i] * child->spread[i];
     }
     for (size_t i = 0; i < batch->episodes; i++)
         out->spread[i] = sqrt(out->spread[i]);
-    settle_rows(cx, batch, out);
-    return METE_OK;
+    return settle_rows(cx, batch, out);
 }
 
 METE_REWARD_PLUGIN(sum, "1.0", "weighted sum of children",

@@ -1,0 +1,219 @@
+/* bench - what the plugin boundary and the tree cost, against the same arithmetic without them.
+ *
+ * Each line is a ratio of two programs run by turns in this process, after their results were found equal;
+ * medians of 15 rounds. Usage: bench (METE_PLUGIN_PATH set; see bench/run).
+ */
+#include "engine/engine.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define ROUNDS 15
+
+static double
+now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int
+ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double
+median(double *x, size_t n)
+{
+    qsort(x, n, sizeof *x, ascending);
+    return x[n / 2];
+}
+
+static mete__engine *
+open_engine(const char *text, mete__config **config)
+{
+    mete__errors errors = {0};
+    mete__engine_options options = {.seed = 1, .threads = 1};
+    *config = mete__config_parse("bench", text, strlen(text), NULL, 0, &errors);
+    mete__engine *engine = *config ? mete__engine_open(*config, &options, &errors) : NULL;
+    mete__errors_print(&errors, stderr);
+    if (!engine)
+        exit(1);
+    return engine;
+}
+
+/* ---- a tree of eight trivial rewards against one loop -------------------------------------------- */
+
+static void
+tree(size_t rows)
+{
+    char text[2000] = "reward = { use = \"sum\"; of = ( ";
+    for (int k = 0; k < 8; k++) {
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used,
+                 "%s{ name = \"r%d\"; use = \"length\"; target = %d.0; weight = 0.%d; }",
+                 k ? ", " : "", k, 20 + 10 * k, k + 1);
+    }
+    strncat(text, " ); };", sizeof text - strlen(text) - 1);
+    mete__config *config;
+    mete__engine *engine = open_engine(text, &config);
+    mete__builder *builder = mete__builder_new();
+    mete__builder_shape(builder, &(mete__shape){.text = true});
+    char words[200];
+    memset(words, 'x', sizeof words);
+    for (size_t i = 0; i < rows; i++)
+        mete__builder_row(builder,
+                          &(mete__row){.id = i, .prompt_id = i, .response = {words, i % 200}});
+    mete_error err = {0};
+    const mete_batch *batch = mete__builder_batch(builder, &err);
+    double *plain = calloc(rows, sizeof *plain), a[ROUNDS], b[ROUNDS], ratio[ROUNDS];
+    size_t repeats = 200000 / rows + 1;
+    for (int round = 0; round < ROUNDS; round++) {
+        double t = now();
+        for (size_t r = 0; r < repeats; r++) {
+            mete__engine_reset(engine);
+            if (mete__score(engine, mete__engine_reward(engine), batch, &err))
+                exit(1);
+        }
+        a[round] = now() - t;
+        t = now();
+        for (size_t r = 0; r < repeats; r++)
+            for (size_t i = 0; i < rows; i++) {
+                double sum = 0;
+                for (int k = 0; k < 8; k++) {
+                    double z = ((double)batch->response[i].length - (20 + 10 * k)) / 100;
+                    sum += (k + 1) / 10. * exp(-.5 * z * z);
+                }
+                plain[i] = sum;
+            }
+        b[round] = now() - t;
+        ratio[round] = a[round] / b[round];
+    }
+    const double *tree = mete__node_scores(mete__engine_reward(engine))->episode;
+    for (size_t i = 0; i < rows; i++)
+        if (fabs(tree[i] - plain[i]) > 1e-12)
+            exit(2);
+    printf("tree of 8 rewards, %5zu episodes: %.3f times one C loop (%.1f ns an episode)\n", rows,
+           median(ratio, ROUNDS), 1e9 * median(a, ROUNDS) / (double)(repeats * rows));
+    free(plain);
+    mete__builder_free(builder);
+    mete__engine_close(engine);
+    mete__config_free(config);
+}
+
+/* ---- CartPole through the plugin against the usual array of structs ------------------------------- */
+
+struct pole {
+    float x, v, a, w;
+    int age;
+    unsigned seed;
+};
+
+static void
+pole_start(struct pole *p)
+{
+    float *f[] = {&p->x, &p->v, &p->a, &p->w};
+    for (int i = 0; i < 4; i++)
+        *f[i] = (float)rand_r(&p->seed) / (float)RAND_MAX * .1f - .05f;
+    p->age = 0;
+}
+
+static int
+pole_step(struct pole *p, int action)
+{
+    float f = action ? 10 : -10, c = cosf(p->a), s = sinf(p->a);
+    float t = (f + .05f * p->w * p->w * s) / 1.1f;
+    float b = (9.8f * s - c * t) / (.5f * (4.f / 3 - .1f * c * c / 1.1f));
+    float r = t - .05f * b * c / 1.1f;
+    p->x += .02f * p->v;
+    p->v += .02f * r;
+    p->a += .02f * p->w;
+    p->w += .02f * b;
+    p->age++;
+    return fabsf(p->x) > 2.4f || fabsf(p->a) > .20943951f || p->age >= 500;
+}
+
+static void
+cartpole(size_t lanes)
+{
+    mete__config *config;
+    mete__engine *engine = open_engine("env = { use = \"cartpole\"; };", &config);
+    mete_node *env = mete__engine_environment(engine);
+    mete_error err = {0};
+    if (mete__environment_spaces(env, lanes, &err))
+        exit(1);
+    mete_observations *seen = mete__observations_new(env, lanes);
+    mete_transitions *moved = mete__transitions_new(env, seen);
+    mete_actions *actions = mete__actions_new(&env->spaces, NULL, lanes);
+    uint32_t *lane = calloc(lanes, sizeof *lane);
+    struct pole *pole = calloc(lanes, sizeof *pole);
+    int32_t *random = calloc(64 * lanes, sizeof *random);
+    mete_rng rng = mete_rng_make(1, 2, 3);
+    for (size_t i = 0; i < lanes; i++) {
+        lane[i] = (uint32_t)i;
+        moved->episode[i] = i;
+        pole[i].seed = (unsigned)i + 1;
+        pole_start(&pole[i]);
+    }
+    for (size_t i = 0; i < 64 * lanes; i++)
+        random[i] = (int32_t)(mete_rng_bits(&rng) >> 31);
+    mete__environment_reset(env,
+                            &(mete_reset){.size = sizeof(mete_reset),
+                                          .count = lanes,
+                                          .lane = lane,
+                                          .episode = moved->episode,
+                                          .task = moved->task},
+                            seen, &err);
+    double a[ROUNDS], b[ROUNDS], ratio[ROUNDS], ended = 0, fell = 0, steps = 0;
+    int32_t *kept = actions->action;
+    for (int round = 0; round < ROUNDS; round++) {
+        double t = now();
+        for (int k = 0; k < 640; k++) {
+            actions->action = random + (size_t)(k % 64) * lanes;
+            if (mete__environment_step(env, actions, moved, &err))
+                exit(1);
+            for (size_t i = 0; k % 64 == 0 && i < lanes; i++)
+                ended += moved->terminated[i];
+        }
+        a[round] = now() - t;
+        t = now();
+        for (int k = 0; k < 640; k++)
+            for (size_t i = 0; i < lanes; i++)
+                if (pole_step(&pole[i], random[(size_t)(k % 64) * lanes + i])) {
+                    fell += k % 64 == 0;
+                    pole_start(&pole[i]);
+                }
+        b[round] = now() - t;
+        ratio[round] = b[round] / a[round];
+        steps += 640. * (double)lanes;
+    }
+    actions->action = kept;
+    if (fabs(ended / fell - 1) > .03)
+        exit(2);
+    printf("cartpole, %zu lanes: %.0f M steps/s through the plugin, %.1f times an array of structs "
+           "with libm\n",
+           lanes, 640e-6 * (double)lanes / median(a, ROUNDS), median(ratio, ROUNDS));
+    mete__actions_free(actions);
+    mete__transitions_free(moved);
+    mete__observations_free(seen);
+    free(lane);
+    free(pole);
+    free(random);
+    mete__engine_close(engine);
+    mete__config_free(config);
+}
+
+int
+main(void)
+{
+    tree(256);
+    tree(4096);
+    cartpole(1024);
+    return 0;
+}
