@@ -33,7 +33,10 @@ letter_at(mete_text text, size_t at)
 static bool
 has(mete_text text, size_t at, const char *string)
 {
-    return mete_text_starts(mete_text_slice(text, at, text.length), mete_text_from(string));
+    for (; *string; string++, at++)
+        if (at >= text.length || text.data[at] != *string)
+            return false;
+    return true;
 }
 
 /* Bytes of the first of `list` that stands at `at`, or 0. */
@@ -273,16 +276,36 @@ mete_number_find(mete_text text, size_t from, unsigned forms, mete_number *numbe
     return 0;
 }
 
+/* A place before `end`, at least `back` bytes if there are so many, where no number can be cut:
+ * between two letters. (The words of a number, percent, follow all its digits.) */
+static size_t
+safe_start(mete_text text, size_t end, size_t back)
+{
+    size_t at = end > back ? end - back : 0;
+    while (at > 0 && !(letter_at(text, at) && letter_at(text, at - 1)))
+        at--;
+    return at;
+}
+
+/* Reads from ever further back until a number is found: most texts end near theirs. */
 int
 mete_number_last(mete_text text, unsigned forms, mete_number *number)
 {
     mete_number next;
-    int found = 0;
-    for (size_t from = 0; mete_number_find(text, from, forms, &next); found = 1) {
-        *number = next;
-        from = next.start + next.length;
+    size_t end = text.length;
+    while (end > 0 && !digit_at(text, end - 1))
+        end--; /* every number has a digit */
+    for (size_t back = 48; end > 0; back *= 8) {
+        int found = 0;
+        size_t start = safe_start(text, end, back);
+        for (size_t from = start; mete_number_find(text, from, forms, &next); found = 1) {
+            *number = next;
+            from = next.start + next.length;
+        }
+        if (found || start == 0)
+            return found;
     }
-    return found;
+    return 0;
 }
 
 int

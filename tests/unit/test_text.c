@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include <mete/random.h>
 #include <mete/text.h>
 
 #define NEAR(a, b) CU_ASSERT_DOUBLE_EQUAL((a), (b), 1e-12)
@@ -436,10 +437,41 @@ test_number_forms(void)
     CU_ASSERT_FALSE(mete_number_parse(t("x 12"), METE_NUMBER_ALL, &value));
 }
 
+/* However it looks for it, the last number is the one a reading from the start finds last. */
+static void
+last_is_the_last_found(void)
+{
+    static const char *const piece[] = {"12",      "3.5", " ",        "a",  "ab",   ",",
+                                        "$",       "%",   " percent", "-",  "/4",   "\n",
+                                        " x 10^3", ".",   "1,234",    "e5", "word", "\xc2\xa3"};
+    mete_rng rng = mete_rng_make(8, 8, 8);
+    for (int trial = 0; trial < 20000; trial++) {
+        char text[2000];
+        size_t length = 0, pieces = 1 + mete_rng_below(&rng, trial % 10 ? 12 : 250);
+        for (size_t k = 0; k < pieces; k++) {
+            const char *add = piece[mete_rng_below(&rng, sizeof piece / sizeof *piece)];
+            memcpy(text + length, add, strlen(add));
+            length += strlen(add);
+        }
+        mete_text all = {text, length};
+        mete_number want, got, next;
+        int there = 0;
+        for (size_t from = 0; mete_number_find(all, from, METE_NUMBER_ALL, &next); there = 1) {
+            want = next;
+            from = next.start + next.length;
+        }
+        CU_ASSERT_EQUAL_FATAL(mete_number_last(all, METE_NUMBER_ALL, &got), there);
+        if (there)
+            CU_ASSERT_FATAL(got.start == want.start && got.length == want.length &&
+                            got.value == want.value);
+    }
+}
+
 void
 suite_text(void)
 {
     CU_pSuite s = CU_add_suite("text", NULL, NULL);
+    CU_add_test(s, "the last number is the last found", last_is_the_last_found);
     CU_add_test(s, "a buffer keeps its limit and its failure", test_buffer_limit);
     CU_add_test(s, "a buffer grows", test_buffer_grows);
     CU_add_test(s, "trim, find, lines", test_texts);
