@@ -214,6 +214,10 @@ see_children(mete_ctx *cx)
     return true;
 }
 
+#define EXPONENT UINT64_C(0x7ff0000000000000)
+#define EXPONENT_ONE UINT64_C(0x0010000000000000)
+#define SIGN UINT64_C(0x8000000000000000)
+
 /* Sums steps into episodes where the value is per step, and refuses numbers that are none. */
 static int
 settle(mete_ctx *cx, const mete_batch *batch, mete_scores *out)
@@ -226,13 +230,20 @@ settle(mete_ctx *cx, const mete_batch *batch, mete_scores *out)
                 sum += step[t];
             out->episode[i] = sum;
         }
-    /* One pass without branches first: x - x is 0 for finite x only. */
-    double odd = 0;
+    /* Bits, not sums: an OR has no order, so both passes vectorise. Infinities and NaN are the
+     * numbers whose exponent is all ones. */
+    uint8_t marked = 0;
+    uint64_t odd = 0;
     for (size_t i = 0; i < batch->episodes; i++)
-        odd += out->status[i] ? 0 : out->episode[i] - out->episode[i];
-    for (size_t i = 0; i < batch->episodes; i++)
+        marked |= out->status[i];
+    for (size_t i = 0; marked && i < batch->episodes; i++)
         if (out->status[i])
             out->episode[i] = 0;
+    for (size_t i = 0; i < batch->episodes; i++) {
+        uint64_t bits;
+        memcpy(&bits, &out->episode[i], sizeof bits);
+        odd |= ((bits & EXPONENT) + EXPONENT_ONE) & SIGN;
+    }
     if (odd == 0)
         return METE_OK;
     for (size_t i = 0; i < batch->episodes; i++)

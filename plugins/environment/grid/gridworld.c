@@ -124,9 +124,9 @@ show(const struct gridworld *p, size_t lane, float *observation)
     if (p->render == ONEHOT) {
         observation[at->cell] = 1;
     } else {
-        observation[0] = p->rows > 1 ? (float)(at->cell / p->columns) / (float)(p->rows - 1) : 0;
-        observation[1] =
-            p->columns > 1 ? (float)(at->cell % p->columns) / (float)(p->columns - 1) : 0;
+        size_t row = at->cell / p->columns, column = at->cell % p->columns;
+        observation[0] = p->rows > 1 ? (float)row / (float)(p->rows - 1) : 0;
+        observation[1] = p->columns > 1 ? (float)column / (float)(p->columns - 1) : 0;
     }
     for (int k = 0; k < KEYS; k++)
         keys[k] = (float)(at->keys >> k & 1);

@@ -27,22 +27,22 @@ static int
 settle_rows(mete_ctx *cx, const mete_batch *batch, mete_scores *out)
 {
     size_t children = mete_child_count(cx), rows = batch->episodes;
-    uint8_t *absent = mete_arena(cx, rows + 1); /* children that do not apply; at most 255 count */
-    if (!absent)
-        return mete_fail(cx, METE_ENOMEM, "out of memory");
+    uint8_t *absent = NULL; /* children that do not apply to a row; at most 255 count */
     for (size_t k = 0; k < children; k++) {
         const uint8_t *status = mete_child(cx, k)->status;
         int weighs = mete_child_weight(cx, k) != 0;
         uint8_t odd = 0;
         for (size_t i = 0; i < rows; i++)
             odd |= status[i];
+        if (odd && !absent && !(absent = mete_arena(cx, rows)))
+            return mete_fail(cx, METE_ENOMEM, "out of memory");
         for (size_t i = 0; odd && i < rows; i++) {
             absent[i] = (uint8_t)(absent[i] + (status[i] && absent[i] < 255));
             if (status[i] > METE_NOT_APPLICABLE && weighs)
                 out->status[i] = status[i];
         }
     }
-    for (size_t i = 0; i < rows; i++)
+    for (size_t i = 0; absent && i < rows; i++)
         if (absent[i] >= (children < 255 ? children : 255) && !out->status[i])
             out->status[i] = METE_NOT_APPLICABLE;
     return METE_OK;
@@ -51,6 +51,7 @@ settle_rows(mete_ctx *cx, const mete_batch *batch, mete_scores *out)
 static int
 score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 {
+    int spread = 0;
     (void)self;
     for (size_t i = 0; i < batch->episodes; i++)
         out->episode[i] = 0;
@@ -69,10 +70,11 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
             for (size_t i = 0; i < batch->episodes; i++)
                 sum[i] += weight * value[i];
         }
+        spread |= child->spread != NULL;
         for (size_t i = 0; child->spread && i < batch->episodes; i++)
             out->spread[i] += weight * weight * child->spread[i] * child->spread[i];
     }
-    for (size_t i = 0; i < batch->episodes; i++)
+    for (size_t i = 0; spread && i < batch->episodes; i++)
         out->spread[i] = sqrt(out->spread[i]);
     return settle_rows(cx, batch, out);
 }
