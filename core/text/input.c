@@ -253,6 +253,7 @@ make_room(mete__input *input, mete_error *err)
         return METE_OK;
     }
     size_t size = input->size > input->limit / 2 ? input->limit : input->size * 2;
+    size += size == 0; /* realloc of 0 bytes would free */
     char *window = realloc(input->window, size);
     if (!window)
         return mete_error_set(err, METE_ENOMEM, "%s: out of memory for a record of %zu bytes",
