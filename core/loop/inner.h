@@ -20,6 +20,8 @@ typedef struct mete__metrics {
 
 void mete__metrics_add(mete__metrics *metrics, double value, const char *format, ...)
     METE_PRINTF(3, 4);
+/* One number under a name, in place of what was there. */
+void mete__metrics_set(mete__metrics *metrics, const char *name, double value);
 void mete__metrics_clear(mete__metrics *metrics);
 void mete__metrics_free(mete__metrics *metrics);
 /* The mean under a name, or NaN. */

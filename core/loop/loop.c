@@ -227,6 +227,12 @@ check_use(mete__loop *loop, mete__errors *errors)
                 "stage '%s': advantage = \"gae\" needs a critic, and policy '%s' has no "
                 "value head",
                 stage->name, loop->policy->plugin->as.head.name);
+        if (stage->responses && (stage->objective.terms & (METE__TERM_RATIO | METE__TERM_VALUE)))
+            mete__errors_add(
+                errors,
+                "stage '%s' learns from given responses, which are not scored: its "
+                "objective may have the terms nll, kl and entropy (sft), not ratio or value",
+                stage->name);
         if (!loop->reward && !stage->responses)
             mete__errors_add(errors, "stage '%s' samples, and the config has no reward",
                              stage->name);
@@ -461,6 +467,14 @@ train_once(mete__loop *loop, const mete__stage *stage, mete_error *err)
     return status;
 }
 
+static void
+note_judged(mete__loop *loop, const mete__judged *judged)
+{
+    for (size_t i = 0; i < judged->metrics.count; i++)
+        mete__metrics_set(&loop->metrics, judged->metrics.item[i].name,
+                          judged->metrics.item[i].sum / (double)judged->metrics.item[i].count);
+}
+
 /* Held-out measurements before the first stage that samples (or the start), at each `every`, and
  * after the last iteration. */
 static int
@@ -477,10 +491,8 @@ evaluate_if_due(mete__loop *loop, const mete__stage *begins, bool last, mete_err
         return METE_OK;
     int status = mete__evaluate(loop, first ? &loop->before : &loop->after, err);
     const mete__judged *judged = first ? &loop->before : &loop->after;
-    for (size_t i = 0; i < judged->metrics.count && !status; i++)
-        mete__metrics_add(&loop->metrics,
-                          judged->metrics.item[i].sum / (double)judged->metrics.item[i].count, "%s",
-                          judged->metrics.item[i].name);
+    if (!status)
+        note_judged(loop, judged);
     return status;
 }
 
@@ -504,6 +516,8 @@ mete__loop_step(mete__loop *loop, mete_error *err)
     if (!status)
         status = stage->evaluate ? mete__evaluate(loop, &loop->after, err)
                                  : train_once(loop, stage, err);
+    if (!status && stage->evaluate)
+        note_judged(loop, &loop->after);
     bool last = loop->done + 1 == loop->total;
     if (!status && last) {
         announce(loop);

@@ -37,6 +37,18 @@ mete__metrics_add(mete__metrics *metrics, double value, const char *format, ...)
 }
 
 void
+mete__metrics_set(mete__metrics *metrics, const char *name, double value)
+{
+    for (size_t i = 0; i < metrics->count; i++)
+        if (strcmp(metrics->item[i].name, name) == 0) {
+            metrics->item[i].sum = value;
+            metrics->item[i].count = 1;
+            return;
+        }
+    mete__metrics_add(metrics, value, "%s", name);
+}
+
+void
 mete__metrics_clear(mete__metrics *metrics)
 {
     for (size_t i = 0; i < metrics->count; i++)

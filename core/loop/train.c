@@ -181,21 +181,7 @@ all_streams(mete__loop *loop, const mete__objective *o, const mete_batch *batch,
     struct mete__work *w = loop->work;
     double gamma = mete__schedule_at(&o->gamma, iteration);
     double lambda = mete__schedule_at(&o->lambda, iteration);
-    step_rewards(loop->reward, batch, w->reward);
-    if (o->kl_in_reward && (o->terms & METE__TERM_KL)) {
-        double beta = mete__schedule_at(&o->kl, iteration), slope;
-        (void)slope;
-        for (size_t t = 0; t < batch->steps; t++) {
-            double x = (double)w->reference[t] - (double)batch->logp[t];
-            double k = o->kl_estimator == 1   ? -x
-                       : o->kl_estimator == 2 ? 0.5 * x * x
-                                              : exp(fmin(x, 40)) - x - 1;
-            w->reward[t] -= beta * k;
-        }
-    }
-    size_t flat = stream_advantage(loop, o, batch, gamma, lambda, 0);
-    memcpy(w->advantage, w->stream, batch->steps * sizeof(double));
-    mete__metrics_add(&loop->metrics, (double)flat, "count/zero_variance_groups");
+    memset(w->advantage, 0, batch->steps * sizeof *w->advantage);
     size_t nodes, streams = 1;
     mete_node *const *node = mete__engine_nodes(loop->engine, &nodes);
     for (size_t i = 0; i < nodes; i++) {
@@ -211,7 +197,7 @@ all_streams(mete__loop *loop, const mete__objective *o, const mete_batch *batch,
         double coef = mete__value_real(stream, "coef", 1, -1e6, 1e6, &errors);
         size_t head = (size_t)mete__value_int(stream, "head", 0, 0, MOST_STREAMS - 1, &errors);
         mete__value_unknown(stream, "gamma lambda coef head", &errors);
-        if (!errors.count && batch->heads && head >= batch->heads)
+        if (!errors.count && head >= (batch->heads ? batch->heads : 1))
             mete__errors_add(&errors, "%s:%d: %s.head = %zu: the policy has %u value heads",
                              stream->file, stream->line, stream->path, head, batch->heads);
         if (errors.count) {
@@ -225,6 +211,22 @@ all_streams(mete__loop *loop, const mete__objective *o, const mete_batch *batch,
             w->advantage[t] += coef * w->stream[t];
         streams++;
     }
+    /* The root comes last: its groups without spread and its critic's targets are the ones kept. */
+    step_rewards(loop->reward, batch, w->reward);
+    if (o->kl_in_reward && (o->terms & METE__TERM_KL) && mete__snapshot_vector(loop, "reference")) {
+        double beta = mete__schedule_at(&o->kl, iteration);
+        for (size_t t = 0; t < batch->steps; t++) {
+            double x = (double)w->reference[t] - (double)batch->logp[t];
+            double k = o->kl_estimator == 1   ? -x
+                       : o->kl_estimator == 2 ? 0.5 * x * x
+                                              : exp(fmin(x, 40)) - x - 1;
+            w->reward[t] -= beta * k;
+        }
+    }
+    size_t flat = stream_advantage(loop, o, batch, gamma, lambda, 0);
+    for (size_t t = 0; t < batch->steps; t++)
+        w->advantage[t] += w->stream[t];
+    mete__metrics_add(&loop->metrics, (double)flat, "count/zero_variance_groups");
     return METE_OK;
 }
 
@@ -289,6 +291,8 @@ one_minibatch(mete__loop *loop, const mete__stage *stage, const mete_batch *batc
     size_t heads = critic ? loop->policy->info.heads : 0;
     mete__minibatch m;
     gather(w, batch, count, heads, &m);
+    if (!mete__snapshot_vector(loop, "reference"))
+        m.reference_logp = NULL; /* none is taken yet: nothing to stay near */
     mete_params params = mete__loop_params(loop);
     mete_query query = {.size = sizeof query,
                         .batch = batch,
