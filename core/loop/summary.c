@@ -11,10 +11,15 @@
 static void
 put_plain(mete_buffer *out, const char *text)
 {
-    size_t length = strlen(text), most = length < 300 ? length : 300;
+    size_t length = strlen(text), most = length;
+    if (length > 300)
+        most = mete_utf8_floor((mete_text){text, length}, 300);
     for (size_t i = 0; i < most; i++) {
         unsigned char c = (unsigned char)text[i];
-        mete_buffer_byte(out, c < 32 || c == 127 ? (c == '\n' ? ' ' : '?') : (char)c);
+        /* U+0080 to U+009F are control characters too; in UTF-8 they begin with 0xc2 */
+        bool control = c < 32 || c == 127 || (c == 0xc2 && (unsigned char)text[i + 1] < 0xa0);
+        mete_buffer_byte(out, control ? (c == '\n' ? ' ' : '?') : (char)c);
+        i += c == 0xc2 && control;
     }
     if (most < length)
         mete_buffer_string(out, "...");
