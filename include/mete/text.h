@@ -238,6 +238,17 @@ METE_API int mete_number_last(mete_text text, unsigned forms, mete_number *numbe
 /* Is the whole text, trimmed, one number? A full stop after it is allowed. */
 METE_API int mete_number_parse(mete_text text, unsigned forms, double *value);
 
+/* ---- meaning representations ---- */
+
+/* One "slot[value]" of a text such as "name[Alimentum], area[city centre]"; borrowed. */
+typedef struct mete_slot {
+    mete_text name, value;
+} mete_slot;
+
+/* The next slot from *position on, which moves past it; 0 when there is none whole. Commas and
+ * white space between slots are skipped. */
+METE_API int mete_slot_next(mete_text text, size_t *position, mete_slot *slot);
+
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
 /* One value of a parsed document: strict RFC 8259, UTF-8, depth at most 128, no key twice in an

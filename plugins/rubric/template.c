@@ -87,28 +87,13 @@ open_template(mete_ctx *cx, void *self)
     return METE_OK;
 }
 
-struct slot {
-    mete_text name, value;
-};
-
+/* All slots of the text, at most MOST_SLOTS; returns how many. */
 static size_t
-parse_slots(mete_text text, struct slot *slot)
+parse_slots(mete_text text, mete_slot *slot)
 {
     size_t count = 0, at = 0;
-    while (count < MOST_SLOTS && at < text.length) {
-        while (at < text.length && (text.data[at] == ',' || text.data[at] == ' '))
-            at++;
-        size_t name = at;
-        while (at < text.length && text.data[at] != '[')
-            at++;
-        size_t value = at + 1;
-        while (at < text.length && text.data[at] != ']')
-            at++;
-        if (at >= text.length)
-            break;
-        slot[count].name = (mete_text){text.data + name, value - 1 - name};
-        slot[count++].value = (mete_text){text.data + value, at++ - value};
-    }
+    while (count < MOST_SLOTS && mete_slot_next(text, &at, &slot[count]))
+        count++;
     return count;
 }
 
@@ -152,8 +137,8 @@ add(mete_ctx *cx, mete_criteria *out, size_t row, const struct entry *e, mete_te
     return mete_criterion_add(cx, out, row, &criterion);
 }
 
-static const struct slot *
-find(const struct slot *slot, size_t slots, mete_text name)
+static const mete_slot *
+find(const mete_slot *slot, size_t slots, mete_text name)
 {
     for (size_t i = 0; i < slots; i++)
         if (same(slot[i].name, name))
@@ -170,7 +155,7 @@ generate(mete_ctx *cx, const void *self, const mete_batch *prompts, mete_criteri
     if (!text)
         return mete_fail(cx, METE_EDATA, "there is no column '%s'", p->slots.name);
     for (size_t row = 0; row < prompts->episodes && !status; row++) {
-        struct slot slot[MOST_SLOTS];
+        mete_slot slot[MOST_SLOTS];
         size_t slots = text[row].data ? parse_slots(text[row], slot) : 0;
         for (size_t s = 0; s < slots && !status; s++)
             for (size_t i = 0; i < p->entries; i++) {
@@ -183,7 +168,7 @@ generate(mete_ctx *cx, const void *self, const mete_batch *prompts, mete_criteri
             }
         for (size_t i = 0; i < p->entries && !status; i++) {
             const struct entry *e = &p->entry[i];
-            const struct slot *there = find(slot, slots, e->slot);
+            const mete_slot *there = find(slot, slots, e->slot);
             if (e->when == ABSENT ? there == NULL
                                   : e->when == OTHER && there && !same(there->value, e->value))
                 status = add(cx, out, row, e, e->value);

@@ -62,30 +62,13 @@ static const mete_option options[] = {
 
 /* ---- delexicalising -------------------------------------------------------------------------- */
 
-struct slot {
-    mete_text name, value;
-};
-
-/* Reads "name[Alimentum], area[city centre]"; returns the number of slots found. */
+/* All slots of the text, at most MOST_SLOTS; returns how many. */
 static size_t
-parse_slots(mete_text text, struct slot *slot)
+parse_slots(mete_text text, mete_slot *slot)
 {
     size_t count = 0, at = 0;
-    while (count < MOST_SLOTS && at < text.length) {
-        while (at < text.length && (text.data[at] == ',' || isspace((unsigned char)text.data[at])))
-            at++;
-        size_t name = at;
-        while (at < text.length && text.data[at] != '[')
-            at++;
-        size_t value = at + 1;
-        while (at < text.length && text.data[at] != ']')
-            at++;
-        if (at >= text.length)
-            break;
-        slot[count].name = (mete_text){text.data + name, value - 1 - name};
-        slot[count++].value = (mete_text){text.data + value, at - value};
-        at++;
-    }
+    while (count < MOST_SLOTS && mete_slot_next(text, &at, &slot[count]))
+        count++;
     return count;
 }
 
@@ -132,7 +115,7 @@ stands_at(mete_text text, size_t at, mete_text value)
 /* The text with every delexicalised value replaced; at most (2 + name) bytes for each of value's.
  * */
 static mete_text
-replace_values(mete_ctx *cx, const struct prompts *p, mete_text text, const struct slot *slot,
+replace_values(mete_ctx *cx, const struct prompts *p, mete_text text, const mete_slot *slot,
                size_t slots)
 {
     size_t longest = 1;
@@ -157,7 +140,7 @@ replace_values(mete_ctx *cx, const struct prompts *p, mete_text text, const stru
 }
 
 static mete_text
-delexicalise_prompt(mete_ctx *cx, const struct prompts *p, const struct slot *slot, size_t slots,
+delexicalise_prompt(mete_ctx *cx, const struct prompts *p, const mete_slot *slot, size_t slots,
                     size_t most)
 {
     char *to = mete_alloc(cx, 2 * most + 64 * MOST_SLOTS);
@@ -202,7 +185,7 @@ add_reference(mete_ctx *cx, struct task *task, mete_text text)
 
 static int
 add_references(mete_ctx *cx, struct prompts *p, struct task *task, mete_text value, int is_list,
-               const struct slot *slot, size_t slots)
+               const mete_slot *slot, size_t slots)
 {
     int status = METE_OK;
     if (!is_list) {
@@ -263,7 +246,7 @@ make_tasks(mete_ctx *cx, struct prompts *p)
     if (!table || !p->task)
         return mete_fail(cx, METE_ENOMEM, "out of memory for %zu prompts", data->rows);
     for (size_t row = 0; row < data->rows; row++) {
-        struct slot slot[MOST_SLOTS];
+        mete_slot slot[MOST_SLOTS];
         mete_text text = prompt[row];
         if (!text.data)
             return mete_fail(cx, METE_EDATA, "%s:%llu: the record has no field '%s'", data->file,
