@@ -153,14 +153,14 @@ mete_log(mete_ctx *cx, int level, const char *format, ...)
 void
 mete_metric(mete_ctx *cx, const char *name, double value)
 {
-    const mete__engine_options *options = &cx->engine->options;
-    if (!options->metric)
-        return;
+    mete__engine *engine = cx->engine;
     char full[512];
+    if (!engine->metric)
+        return;
     snprintf(full, sizeof full, "%s/%s", cx->node->path, name);
-    pthread_mutex_lock(&cx->engine->lock);
-    options->metric(options->user, full, value);
-    pthread_mutex_unlock(&cx->engine->lock);
+    pthread_mutex_lock(&engine->lock);
+    engine->metric(engine->metric_user, full, value);
+    pthread_mutex_unlock(&engine->lock);
 }
 
 /* ---- declarations ---------------------------------------------------------------------------- */

@@ -116,6 +116,8 @@ typedef struct mete__snapshot {
 struct mete__engine {
     mete__config *config;
     mete__engine_options options;
+    void (*metric)(void *user, const char *name, double value);
+    void *metric_user;
     mete__workers *workers;
     mete_node **node;
     size_t nodes, node_room;

@@ -78,9 +78,8 @@ typedef struct mete__engine_options {
     uint64_t seed;
     unsigned threads; /* workers, at least 1 */
     bool check_only;  /* build and open, but read no more than needed */
-    /* sinks of mete_log and mete_metric; may be NULL */
+    /* sink of mete_log; may be NULL */
     void (*log)(void *user, const char *path, int level, const char *text);
-    void (*metric)(void *user, const char *name, double value);
     void *user;
 } mete__engine_options;
 
@@ -105,6 +104,9 @@ mete_node *mete__engine_clone(mete__engine *engine, mete_node *node, const char 
 /* Builds a reward tree from a config group outside `reward` (an evaluation's own nodes). */
 mete_node *mete__engine_build(mete__engine *engine, mete_kind kind, mete__value *group,
                               const char *path, mete__errors *errors);
+/* Where mete_metric goes from now on; NULL: nowhere. */
+void mete__engine_measure(mete__engine *engine,
+                          void (*metric)(void *user, const char *name, double value), void *user);
 /* The iteration that schedules and mete_iteration see; writes all live numbers. */
 void mete__engine_iteration(mete__engine *engine, uint64_t iteration);
 /* Releases scratch of all calls since the last; batches and scores made by them are gone. */

@@ -576,6 +576,14 @@ mete__engine_clone(mete__engine *engine, mete_node *node, const char *path, mete
 }
 
 void
+mete__engine_measure(mete__engine *engine,
+                     void (*metric)(void *user, const char *name, double value), void *user)
+{
+    engine->metric = metric;
+    engine->metric_user = user;
+}
+
+void
 mete__engine_iteration(mete__engine *engine, uint64_t iteration)
 {
     engine->iteration = iteration;

@@ -272,6 +272,13 @@ check_words(mete__config *config, mete__errors *errors)
                         errors);
 }
 
+/* What plugins measure joins the iteration's own numbers. */
+static void
+take_metric(void *user, const char *name, double value)
+{
+    mete__metrics_add(&((mete__loop *)user)->metrics, value, "%s", name);
+}
+
 mete__loop *
 mete__loop_new(mete__engine *engine, mete__config *config, const mete__loop_sinks *sinks,
                mete__errors *errors)
@@ -283,6 +290,7 @@ mete__loop_new(mete__engine *engine, mete__config *config, const mete__loop_sink
     mete__nn_init();
     loop->engine = engine;
     loop->config = config;
+    mete__engine_measure(engine, take_metric, loop);
     if (sinks)
         loop->sinks = *sinks;
     loop->policy = mete__engine_policy(engine);
@@ -311,6 +319,7 @@ mete__loop_free(mete__loop *loop)
 {
     if (!loop)
         return;
+    mete__engine_measure(loop->engine, NULL, NULL);
     if (loop->train.environment)
         mete__rollout_close(&loop->train);
     if (loop->held.environment)
