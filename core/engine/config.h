@@ -83,6 +83,8 @@ const char *mete__value_string(mete__value *group, const char *name, const char 
 /* Index into words "one|two|three". */
 int mete__value_enum(mete__value *group, const char *name, int def, const char *words,
                      mete__errors *errors);
+/* The same for a value at hand, an item of a list: -1 with an error added. */
+int mete__value_word(mete__value *value, const char *words, mete__errors *errors);
 /* Adds an error for each member nobody read, naming the nearest of `allowed` ("a b c", the names
  * this place knows) where one is near. Recurses only into `group` itself. */
 void mete__value_unknown(mete__value *group, const char *allowed, mete__errors *errors);

@@ -411,12 +411,9 @@ mete__value_string(mete__value *group, const char *name, const char *def, mete__
 }
 
 int
-mete__value_enum(mete__value *group, const char *name, int def, const char *words,
-                 mete__errors *errors)
+mete__value_word(mete__value *value, const char *words, mete__errors *errors)
 {
-    mete__value *value = mete__value_get(group, name);
-    if (!value)
-        return def;
+    value->used = true;
     if (value->kind == METE__STRING) {
         int index = 0;
         for (const char *at = words; *at; index++) {
@@ -431,7 +428,16 @@ mete__value_enum(mete__value *group, const char *name, int def, const char *word
                      value->path, words, near ? "; did you mean '" : "", near ? near : "",
                      near ? "'?" : "");
     free(near);
-    return def;
+    return -1;
+}
+
+int
+mete__value_enum(mete__value *group, const char *name, int def, const char *words,
+                 mete__errors *errors)
+{
+    mete__value *value = mete__value_get(group, name);
+    int word = value ? mete__value_word(value, words, errors) : -1;
+    return word >= 0 ? word : def;
 }
 
 void

@@ -17,16 +17,15 @@ mete__judged_free(mete__judged *judged)
 }
 
 static void
-show(mete__judged *out, const mete_batch *batch, const mete_scores *scores, size_t group)
+show(mete__judged *out, const mete_batch *batch, const mete_scores *scores)
 {
     for (size_t g = 0; batch->response && g < batch->groups && out->count < METE__SHOWN; g++) {
         size_t i = batch->group[g];
-        (void)group;
         mete__shown *shown = &out->shown[out->count++];
         mete_text prompt = batch->prompt[i], response = batch->response[i];
         shown->prompt = strndup(prompt.data ? prompt.data : "", prompt.length);
         shown->response = strndup(response.data ? response.data : "", response.length);
-        shown->reward = scores ? scores->episode[i] : 0;
+        shown->reward = scores && !scores->status[i] ? scores->episode[i] : NAN;
     }
 }
 
@@ -43,10 +42,13 @@ judge_batch(mete__loop *loop, const mete_batch *batch, mete__judged *out, sums *
     const float *reference = mete__snapshot_vector(loop, "reference");
     if (status)
         return status;
-    if (loop->reward)
+    if (loop->reward) {
         mete__metrics_nodes(&out->metrics, loop->engine, loop->reward, batch, "eval/");
-    const mete_scores *scores = loop->reward ? mete__node_scores(loop->reward) : NULL;
-    show(out, batch, scores, 1);
+        status = mete__check_failed(loop, batch, &out->metrics, "eval/failed", err);
+    }
+    if (status)
+        return status;
+    show(out, batch, loop->reward ? mete__node_scores(loop->reward) : NULL);
     for (size_t i = 0; i < batch->episodes; i++) {
         s->length += batch->step_begin[i + 1] - batch->step_begin[i];
         s->rows++;
@@ -80,7 +82,7 @@ mete__evaluate(mete__loop *loop, mete__judged *out, mete_error *err)
     while (s.rows < loop->evaluate_episodes) {
         mete__engine_reset(loop->engine);
         const mete_batch *batch =
-            mete__rollout_batch(&loop->held, &params, mode, temperature, NULL, err);
+            mete__rollout_batch(&loop->held, &params, mode, temperature, NULL, NULL, err);
         if (!batch)
             return err->code;
         if (!batch->episodes)

@@ -42,6 +42,7 @@ typedef struct mete__rollout {
     mete_observations *now;
     mete_transitions *moved;
     mete_actions *actions;
+    mete_actions *rejected; /* the second texts of pairs, made when first wanted */
     mete__builder *builder;
     int *column; /* [declareds] builder's handle */
     int reward_column;
@@ -56,11 +57,12 @@ int mete__rollout_open(mete__rollout *rollout, mete__engine *engine, mete_node *
                        mete_node *policy, size_t lanes, size_t group, size_t steps, bool evaluation,
                        mete_error *err);
 void mete__rollout_close(mete__rollout *rollout);
-/* The next batch, acted by the policy, or, when `responses` names a list column, with responses
- * drawn from it and no acting. Valid until the next call. NULL + err. */
+/* The next batch, acted by the policy, or, when `responses` names a column of texts, with responses
+ * drawn from it and no acting; with `against` too, each lane gives two rows, the first preferred to
+ * the second. Valid until the next call. NULL + err. */
 const mete_batch *mete__rollout_batch(mete__rollout *rollout, const mete_params *params,
                                       uint32_t mode, double temperature, const char *responses,
-                                      mete_error *err);
+                                      const char *against, mete_error *err);
 int mete__rollout_save(const mete__rollout *rollout, mete__checkpoint *to, mete_error *err);
 int mete__rollout_load(mete__rollout *rollout, const mete__checkpoint *from, mete_error *err);
 
@@ -71,8 +73,22 @@ enum mete__term {
     METE__TERM_RATIO = 1u << 1,
     METE__TERM_VALUE = 1u << 2,
     METE__TERM_KL = 1u << 3,
-    METE__TERM_ENTROPY = 1u << 4
+    METE__TERM_ENTROPY = 1u << 4,
+    METE__TERM_PAIR = 1u << 5,
+    METE__TERM_IMPLICIT = 1u << 6,
+    METE__TERM_MATCH = 1u << 7,
+    METE__TERM_AUX = 1u << 8
 };
+/* Terms that want no reward: they learn from given texts, or from the policy's own losses. */
+#define METE__TERMS_GIVEN                                                                          \
+    (METE__TERM_NLL | METE__TERM_KL | METE__TERM_ENTROPY | METE__TERM_PAIR | METE__TERM_MATCH |    \
+     METE__TERM_AUX)
+
+enum mete__link { METE__LINK_LOGISTIC, METE__LINK_SQUARE, METE__LINK_HINGE };
+/* Which rows of a group become pairs (a preferred to b). */
+enum mete__pairing { METE__PAIR_BEST_WORST, METE__PAIR_ALL, METE__PAIR_NEXT };
+/* Which sampled rows are learnt from. */
+enum mete__keep { METE__KEEP_ALL, METE__KEEP_BEST, METE__KEEP_THRESHOLD };
 
 typedef struct mete__objective {
     const char *name;
@@ -82,11 +98,19 @@ typedef struct mete__objective {
     bool normalise; /* over the batch */
     bool drop_zero_variance;
     bool kl_in_reward;
-    bool sequence_mean; /* mean of rows' means, not of steps */
-    int kl_estimator;   /* 1, 2, 3 */
+    bool sequence_mean;  /* mean of rows' means, not of steps */
+    bool pair_mean;      /* pair: mean log-ratio of a row's steps, not their sum */
+    bool reference_free; /* pair, implicit: log-probabilities in place of log-ratios */
+    int kl_estimator;    /* 1, 2, 3 */
+    enum mete__link link;
+    enum mete__pairing pairing;
+    enum mete__keep keep;
+    double keep_above; /* METE__KEEP_THRESHOLD: reward a kept row must reach */
+    double pair_gap;   /* smallest difference of rewards that makes a pair */
     double epsilon;
-    mete__schedule gamma, lambda, clip, clip_high, value_clip;
-    mete__schedule nll, ratio, value, kl, entropy;
+    char teacher[64]; /* match: the snapshot whose distribution is matched */
+    mete__schedule gamma, lambda, clip, clip_high, value_clip, beta, margin;
+    mete__schedule nll, ratio, value, kl, entropy, pair, implicit, match, aux;
     double target_kl; /* stop the epochs past it; 0: never */
     uint64_t epochs, minibatch;
 } mete__objective;
@@ -98,24 +122,81 @@ void mete__objective_read(mete__config *config, mete__value *value, mete__object
 /* Numbers of the objective at an iteration. */
 typedef struct mete__weights_now {
     double clip, clip_high, value_clip, nll, ratio, value, kl, entropy;
+    double pair, implicit, match, aux, beta, margin;
 } mete__weights_now;
 
-/* One minibatch: arrays [count] in the query's order; heads values a step. */
+mete__weights_now mete__weights_at(const mete__objective *objective, double iteration);
+
+/* A minibatch, or a piece of one: arrays [count] in the query's order; heads values a step. */
 typedef struct mete__minibatch {
     size_t count, heads;
     const float *old_logp, *reference_logp, *advantage, *weight;
     const float *old_value, *target; /* [count x heads] */
+    /* pair: rows 2k and 2k + 1 are a pair; row r has queries row_begin[r]..row_begin[r + 1] */
+    size_t rows;
+    const uint32_t *row_begin; /* [rows + 1] */
+    const float *pair_p;       /* [rows / 2] probability that the first is preferred */
+    double pair_weight;        /* of each pair: 1 / pairs of the whole minibatch */
+    /* match: the teacher's log-probabilities [count x classes] */
+    const float *teacher;
+    size_t classes;
+    double share; /* of the minibatch's steps: weighs what the policy gives once a call (aux) */
 } mete__minibatch;
 
 typedef struct mete__losses {
     double total, nll, ratio, value, kl, entropy; /* weighted sums over the minibatch */
-    double clipped, entropy_mean, approx_kl;      /* means */
+    double pair, implicit, match, aux;
+    double clipped, entropy_mean, approx_kl;   /* means */
+    double pair_right, pair_margin, pair_seen; /* pairs ordered right, their z; of how many */
 } mete__losses;
 
 /* The loss of a minibatch and d loss / d outputs. Adjoint arrays are written, not added to. */
 void mete__objective_terms(const mete__objective *objective, const mete__weights_now *now,
                            const mete__minibatch *minibatch, const mete_outputs *out,
                            mete_outputs *adjoint, mete__losses *losses);
+
+/* ---- the running batch ----------------------------------------------------------------------- */
+
+/* Queries [from, to) of a minibatch and the rows they come from: what one tape holds at a time. */
+typedef struct mete__piece {
+    uint32_t from, to, row_from, row_to;
+} mete__piece;
+
+/* Where one worker's pieces go. Their number is fixed, so that sums do not depend on threads. */
+#define METE__SHARDS 2
+typedef struct mete__shard {
+    mete_tape *tape, *teacher_tape;
+    float *grad; /* [parameters]; the first is the loop's own */
+    float *logits, *logits_adjoint, *teacher;
+    size_t logits_room;
+    mete__losses losses;
+    int status;
+    mete_error err;
+} mete__shard;
+
+/* Arrays of the running batch, grown and kept. */
+struct mete__work {
+    size_t steps, rows, most;
+    /* per step or row of the batch */
+    double *reward, *advantage, *stream, *target, *value, *last, *row;
+    float *reference;
+    uint8_t *use, *valid, *flat, *stream_valid;
+    float *weight;
+    /* what an epoch goes through: steps used, or rows with their steps, or pairs of rows */
+    uint32_t *index;
+    uint32_t *unit; /* rows, a pair's two adjacent */
+    float *unit_p;  /* [pairs] */
+    size_t count, units, unit_rows, unit_room;
+    /* one minibatch, in its query's order */
+    uint32_t *query, *row_begin;
+    float *pair_p;
+    size_t queries, query_rows, query_row_room;
+    float *m_old, *m_reference, *m_advantage, *m_weight, *m_value, *m_target;
+    float *o_logp, *o_value, *o_entropy, *a_logp, *a_value, *a_entropy;
+    mete__piece *piece;
+    size_t pieces, piece_room;
+    mete__shard shard[METE__SHARDS];
+};
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
@@ -125,6 +206,7 @@ typedef struct mete__snapshot_spec {
     double decay;   /* ema */
     uint64_t every; /* taken anew every so many iterations; 0: once */
     bool taken;
+    uint64_t version; /* of the parameters it was taken from */
     float *vector;
 } mete__snapshot_spec;
 
@@ -135,7 +217,8 @@ typedef struct mete__stage {
     mete__objective objective;
     mete__optimiser optimiser; /* settings; moments are the loop's */
     mete__schedule rate;
-    char *responses; /* list column to learn from, or NULL: the policy acts */
+    char *responses; /* column of texts to learn from, or NULL: the policy acts */
+    char *against;   /* column of texts that `responses` are preferred to, or NULL */
     mete__schedule temperature;
 } mete__stage;
 
@@ -175,8 +258,6 @@ struct mete__loop {
     bool evaluate_greedy;
     mete__judged before, after;
     mete__metrics metrics;
-    mete_tape *tape;
-    /* per-batch arrays, grown once */
     struct mete__work *work;
     uint64_t samples_every;
 };
@@ -185,9 +266,24 @@ mete_params mete__loop_params(const mete__loop *loop);
 /* One pass of the objective over a batch; metrics are added. */
 int mete__train_batch(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
                       mete_error *err);
+/* Arrays large enough for a batch; NULL + err when out of memory. */
+struct mete__work *mete__work_for(mete__loop *loop, const mete_batch *batch, mete_error *err);
 void mete__work_free(struct mete__work *work);
+/* Rewards of the last scored batch to work->advantage and work->target. */
+int mete__streams(mete__loop *loop, const mete__objective *objective, const mete_batch *batch,
+                  double iteration, mete_error *err);
+/* Which rows, steps and pairs count, and each step's share of the loss. */
+int mete__choose(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
+                 mete_error *err);
+/* Epochs of minibatches over what was chosen. */
+int mete__learn(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
+                mete_error *err);
+/* Counts rows whose reward failed under `name`; METE_EDATA where they are more than
+ * run.max_failed. */
+int mete__check_failed(mete__loop *loop, const mete_batch *batch, mete__metrics *metrics,
+                       const char *name, mete_error *err);
 const float *mete__snapshot_vector(const mete__loop *loop, const char *name);
-/* log-probability of every step under a vector [steps], in memory of the engine's batch arena. */
+/* Log-probability of every step of the batch under a vector -> logp [steps]. */
 int mete__logp_under(mete__loop *loop, const float *vector, const mete_batch *batch, float *logp,
                      mete_error *err);
 int mete__evaluate(mete__loop *loop, mete__judged *out, mete_error *err);

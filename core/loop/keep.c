@@ -74,6 +74,7 @@ mete__loop_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
             continue;
         if (!s->vector && !(s->vector = calloc(n + 1, sizeof(float))))
             return mete_error_set(err, METE_ENOMEM, "out of memory");
+        s->version = loop->version;
         status = take(from, name, n, s->vector, err);
     }
     if (!status)

@@ -39,7 +39,7 @@ announce(mete__loop *loop)
     for (size_t i = 0; i < loop->snapshots; i++)
         if (loop->snapshot[i].taken)
             mete__engine_snapshot(loop->engine, loop->snapshot[i].name, loop->policy,
-                                  loop->snapshot[i].vector, loop->version);
+                                  loop->snapshot[i].vector, loop->snapshot[i].version);
 }
 
 /* Takes what is due before iteration loop->done, the first of stage `begins` or NULL. */
@@ -57,10 +57,12 @@ take_snapshots(mete__loop *loop, const mete__stage *begins, mete_error *err)
         if (due) {
             memcpy(s->vector, loop->parameter, loop->parameters * sizeof(float));
             s->taken = true;
+            s->version = loop->version;
         } else if (s->taken && s->decay > 0) {
             float keep = (float)s->decay;
             for (size_t k = 0; k < loop->parameters; k++)
                 s->vector[k] = keep * s->vector[k] + (1 - keep) * loop->parameter[k];
+            s->version = loop->version;
         }
     }
     announce(loop);
@@ -152,8 +154,7 @@ open_policy(mete__loop *loop, mete_error *err)
     loop->parameters = loop->policy->parameter_count;
     loop->parameter = calloc(loop->parameters + 1, sizeof(float));
     loop->grad = calloc(loop->parameters + 1, sizeof(float));
-    loop->tape = mete_tape_new();
-    if (!loop->parameter || !loop->grad || !loop->tape)
+    if (!loop->parameter || !loop->grad)
         return mete_error_set(err, METE_ENOMEM, "out of memory for %zu parameters",
                               loop->parameters);
     mete__policy_init(loop->policy, loop->parameter);
@@ -202,6 +203,49 @@ open_rollouts(mete__loop *loop, mete__errors *errors, mete_error *err)
     return status;
 }
 
+/* What a stage learns from must be there: rewards, pairs, a teacher, losses of the policy's own. */
+static void
+check_terms(const mete__loop *loop, const mete__stage *stage, mete__errors *errors)
+{
+    const mete__objective *o = &stage->objective;
+    const mete_policy_info *info = &loop->policy->info;
+    const char *policy = loop->policy->plugin->as.head.name;
+    bool teacher = false;
+    for (size_t i = 0; i < loop->snapshots; i++)
+        teacher |= strcmp(loop->snapshot[i].name, o->teacher) == 0;
+    if (stage->responses && (o->terms & ~(unsigned)METE__TERMS_GIVEN))
+        mete__errors_add(errors,
+                         "stage '%s' learns from given responses, which are not scored: its "
+                         "objective may have the terms nll, kl, entropy, pair, match and aux, not "
+                         "ratio, value or implicit",
+                         stage->name);
+    if (stage->responses && !stage->against && (o->terms & METE__TERM_PAIR))
+        mete__errors_add(errors,
+                         "stage '%s': the term pair wants two texts: say against = \"COLUMN\" "
+                         "beside responses",
+                         stage->name);
+    if (stage->against && (!stage->responses || !(o->terms & METE__TERM_PAIR)))
+        mete__errors_add(errors,
+                         "stage '%s': against = \"%s\" is for the term pair, with responses",
+                         stage->name, stage->against);
+    if ((o->terms & METE__TERM_MATCH) && !teacher)
+        mete__errors_add(errors,
+                         "stage '%s': teacher = \"%s\" names no snapshot (say snapshots = { %s = { "
+                         "at = ...; }; })",
+                         stage->name, o->teacher, o->teacher);
+    if ((o->terms & METE__TERM_MATCH) && !info->classes)
+        mete__errors_add(errors, "stage '%s': policy '%s' has no classes for the term match",
+                         stage->name, policy);
+    if ((o->terms & METE__TERM_AUX) && (!info->auxes || info->auxes > 16))
+        mete__errors_add(errors,
+                         "stage '%s': policy '%s' has no losses of its own for the term aux",
+                         stage->name, policy);
+    bool wants_reward = (o->terms & ~(unsigned)METE__TERMS_GIVEN) || o->keep != METE__KEEP_ALL ||
+                        (o->terms & (METE__TERM_PAIR | METE__TERM_NLL));
+    if (!loop->reward && !stage->responses && wants_reward)
+        mete__errors_add(errors, "stage '%s' samples, and the config has no reward", stage->name);
+}
+
 static void
 check_use(mete__loop *loop, mete__errors *errors)
 {
@@ -216,26 +260,13 @@ check_use(mete__loop *loop, mete__errors *errors)
         if (!loop->policy->info.gradient && !learns)
             mete__errors_add(errors, "stage '%s': policy '%s' cannot be trained", stage->name,
                              loop->policy->plugin->as.head.name);
-        if (loop->policy->info.gradient && !loop->policy->info.stepwise)
-            mete__errors_add(errors,
-                             "stage '%s': policy '%s' wants whole rows, which this version "
-                             "does not train yet",
-                             stage->name, loop->policy->plugin->as.head.name);
         if (stage->objective.form == METE__ADVANTAGE_GAE && !loop->policy->info.heads)
             mete__errors_add(
                 errors,
                 "stage '%s': advantage = \"gae\" needs a critic, and policy '%s' has no "
                 "value head",
                 stage->name, loop->policy->plugin->as.head.name);
-        if (stage->responses && (stage->objective.terms & (METE__TERM_RATIO | METE__TERM_VALUE)))
-            mete__errors_add(
-                errors,
-                "stage '%s' learns from given responses, which are not scored: its "
-                "objective may have the terms nll, kl and entropy (sft), not ratio or value",
-                stage->name);
-        if (!loop->reward && !stage->responses)
-            mete__errors_add(errors, "stage '%s' samples, and the config has no reward",
-                             stage->name);
+        check_terms(loop, stage, errors);
     }
 }
 
@@ -327,6 +358,7 @@ mete__loop_free(mete__loop *loop)
     for (size_t i = 0; i < loop->stages; i++) {
         free(loop->stage[i].name);
         free(loop->stage[i].responses);
+        free(loop->stage[i].against);
     }
     for (size_t i = 0; i < loop->snapshots; i++) {
         free(loop->snapshot[i].name);
@@ -340,7 +372,6 @@ mete__loop_free(mete__loop *loop)
     mete__judged_free(&loop->before);
     mete__judged_free(&loop->after);
     mete__work_free(loop->work);
-    mete_tape_free(loop->tape);
     free(loop->parameter);
     free(loop->grad);
     free(loop);
@@ -454,8 +485,8 @@ train_once(mete__loop *loop, const mete__stage *stage, mete_error *err)
     mete_params params = mete__loop_params(loop);
     double temperature =
         mete__schedule_at(&stage->temperature, (double)(loop->done - stage->first));
-    const mete_batch *batch =
-        mete__rollout_batch(&loop->train, &params, 0, temperature, stage->responses, err);
+    const mete_batch *batch = mete__rollout_batch(&loop->train, &params, 0, temperature,
+                                                  stage->responses, stage->against, err);
     if (!batch)
         return err->code;
     measure_batch(loop, batch);

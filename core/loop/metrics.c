@@ -73,18 +73,23 @@ mete__metrics_get(const mete__metrics *metrics, const char *name)
     return NAN;
 }
 
-/* Mean and spread of a node's value over its valid rows, and how the others ended. */
+/* Mean, spread and (of one batch, where they mean something) extremes of a node's value over its
+ * valid rows, and how the others ended. */
 static void
-add_node(mete__metrics *metrics, const mete_node *node, const mete_batch *batch, const char *name)
+add_node(mete__metrics *metrics, const mete_node *node, const mete_batch *batch, const char *name,
+         bool extremes)
 {
     const mete_scores *scores = mete__node_scores(node);
     static const char *const word[] = {"valid", "not_applicable", "failed", "timed_out"};
-    double sum = 0, square = 0;
+    double sum = 0, square = 0, least = INFINITY, most = -INFINITY;
     size_t count[4] = {0};
     for (size_t i = 0; i < batch->episodes; i++) {
         count[scores->status[i] & 3]++;
-        if (!scores->status[i])
-            sum += scores->episode[i];
+        if (scores->status[i])
+            continue;
+        sum += scores->episode[i];
+        least = fmin(least, scores->episode[i]);
+        most = fmax(most, scores->episode[i]);
     }
     double mean = count[0] ? sum / (double)count[0] : 0;
     for (size_t i = 0; i < batch->episodes; i++)
@@ -94,6 +99,10 @@ add_node(mete__metrics *metrics, const mete_node *node, const mete_batch *batch,
         mete__metrics_add(metrics, mean, "%s", name);
     if (count[0] > 1)
         mete__metrics_add(metrics, sqrt(square / (double)(count[0] - 1)), "%s/sd", name);
+    if (count[0] && extremes) {
+        mete__metrics_add(metrics, least, "%s/min", name);
+        mete__metrics_add(metrics, most, "%s/max", name);
+    }
     for (int k = 1; k < 4; k++)
         if (count[k])
             mete__metrics_add(metrics, (double)count[k], "%s/%s", name, word[k]);
@@ -155,7 +164,7 @@ mete__metrics_nodes(mete__metrics *metrics, mete__engine *engine, mete_node *roo
             snprintf(name + used, sizeof name - used, "/%.*s", (int)length, at + 1);
             at += 1 + length;
         }
-        add_node(metrics, node[i], batch, name);
+        add_node(metrics, node[i], batch, name, !*prefix);
         add_signals(metrics, node[i], batch, name);
     }
 }

@@ -8,6 +8,15 @@
  *   value    w/2 (v - target)^2, or the larger of that and its clipped form
  *   kl       w k(l_ref - l): k1 = -x, k2 = x^2/2, k3 = e^x - x - 1 (Schulman 2020)
  *   entropy  -w H
+ *   implicit -w A beta (l - l_ref)
+ *   match    w KL(teacher || policy) over the classes of a step
+ *   aux      the policy's own losses, summed
+ * A pair (a preferred to b with probability p) has h = s_a - s_b, with s the sum (pair_mean: the
+ * mean) of l - l_ref over a row's steps, and z = beta h - margin:
+ *   logistic -p log sigma(z) - (1 - p) log sigma(-z)   (Rafailov et al. 2023, eq. 7; p < 1 is the
+ *            soft label of Mitchell 2023)
+ *   square   (h - margin - (2 p - 1) / (2 beta))^2     (Azar et al. 2023, eq. 17)
+ *   hinge    p max(0, 1 - z) + (1 - p) max(0, 1 + z)   (Zhao et al. 2023)
  */
 #include "loop/inner.h"
 
@@ -28,31 +37,47 @@ read_number(mete__value *group, const char *name, double def, double lo, double 
     return schedule;
 }
 
+#define TERM_WORDS "nll|ratio|value|kl|entropy|pair|implicit|match|aux"
+
 static unsigned
 read_terms(mete__value *group, mete__errors *errors)
 {
-    static const char *const word[] = {"nll", "ratio", "value", "kl", "entropy"};
-    static const char *const later = "pair implicit match aux pathwise anchor";
     mete__value *list = mete__value_get(group, "terms");
     unsigned terms = 0;
-    for (mete__value *item = list ? list->first : NULL; item; item = item->next) {
-        size_t k = 0;
-        item->used = true;
-        while (k < 5 && !(item->kind == METE__STRING && strcmp(item->string, word[k]) == 0))
-            k++;
-        if (k < 5)
-            terms |= 1u << k;
-        else if (item->kind == METE__STRING && strstr(later, item->string) && *item->string)
-            mete__errors_add(errors, "%s:%d: %s: the term '%s' is not built yet", item->file,
-                             item->line, item->path, item->string);
-        else
-            mete__errors_add(errors, "%s:%d: %s must be one of nll, ratio, value, kl, entropy",
-                             item->file, item->line, item->path);
+    if (list && list->kind != METE__LIST) {
+        mete__errors_add(errors, "%s:%d: %s must be a list [ \"ratio\", ... ]", list->file,
+                         list->line, list->path);
+        return 0;
     }
-    if (!terms)
-        mete__errors_add(errors, "%s:%d: %s: names no terms (nll, ratio, value, kl, entropy)",
-                         group->file, group->line, group->path);
+    for (mete__value *item = list ? list->first : NULL; item; item = item->next) {
+        int term = mete__value_word(item, TERM_WORDS, errors);
+        if (term >= 0)
+            terms |= 1u << term;
+    }
+    if (!terms && !errors->count)
+        mete__errors_add(errors, "%s:%d: %s: names no terms (%s)", group->file, group->line,
+                         group->path, TERM_WORDS);
     return terms;
+}
+
+/* Which rows become pairs or are kept, and how a pair is weighed. */
+static void
+read_choice(mete__value *group, mete__objective *out, mete__errors *errors)
+{
+    out->link = (enum mete__link)mete__value_enum(group, "link", METE__LINK_LOGISTIC,
+                                                  "logistic|square|hinge", errors);
+    out->pairing = (enum mete__pairing)mete__value_enum(group, "pairing", METE__PAIR_BEST_WORST,
+                                                        "best_worst|all|next", errors);
+    out->keep = (enum mete__keep)mete__value_enum(group, "keep", METE__KEEP_ALL,
+                                                  "all|best|threshold", errors);
+    out->keep_above = mete__value_real(group, "threshold", 0, -1e300, 1e300, errors);
+    out->pair_gap = mete__value_real(group, "gap", 0, 0, 1e300, errors);
+    out->pair_mean = mete__value_bool(group, "pair_mean", false, errors);
+    out->reference_free = mete__value_bool(group, "reference_free", false, errors);
+    out->beta = read_number(group, "beta", 0.1, 1e-9, 1e9, errors);
+    out->margin = read_number(group, "margin", 0, -1e6, 1e6, errors);
+    const char *teacher = mete__value_string(group, "teacher", "teacher", errors);
+    snprintf(out->teacher, sizeof out->teacher, "%s", teacher);
 }
 
 void
@@ -94,12 +119,18 @@ mete__objective_read(mete__config *config, mete__value *value, mete__objective *
     out->value = read_number(group, "value", 0.5, 0, 1e6, errors);
     out->kl = read_number(group, "kl", 0, 0, 1e6, errors);
     out->entropy = read_number(group, "entropy", 0, -1e6, 1e6, errors);
-    mete__value_unknown(
-        group,
-        "use terms advantage divide normalise drop_zero_variance kl_in mean "
-        "kl_estimator epsilon target_kl epochs minibatch gamma lambda clip clip_high "
-        "value_clip nll ratio value kl entropy",
-        errors);
+    out->pair = read_number(group, "pair", 1, 0, 1e6, errors);
+    out->implicit = read_number(group, "implicit", 1, -1e6, 1e6, errors);
+    out->match = read_number(group, "match", 1, 0, 1e6, errors);
+    out->aux = read_number(group, "aux", 1, 0, 1e6, errors);
+    read_choice(group, out, errors);
+    mete__value_unknown(group,
+                        "use terms advantage divide normalise drop_zero_variance kl_in mean "
+                        "kl_estimator epsilon target_kl epochs minibatch gamma lambda clip "
+                        "clip_high value_clip nll ratio value kl entropy pair implicit match aux "
+                        "link pairing keep threshold gap pair_mean reference_free beta margin "
+                        "teacher",
+                        errors);
     for (mete__value *item = value->first; item; item = item->next)
         item->used = true; /* read through the merged copy */
 }
@@ -153,40 +184,162 @@ value_term(double clip, double v, double old, double target, double *slope)
     return bound;
 }
 
+mete__weights_now
+mete__weights_at(const mete__objective *o, double at)
+{
+    return (mete__weights_now){.clip = mete__schedule_at(&o->clip, at),
+                               .clip_high = mete__schedule_at(&o->clip_high, at),
+                               .value_clip = mete__schedule_at(&o->value_clip, at),
+                               .nll = mete__schedule_at(&o->nll, at),
+                               .ratio = mete__schedule_at(&o->ratio, at),
+                               .value = mete__schedule_at(&o->value, at),
+                               .kl = mete__schedule_at(&o->kl, at),
+                               .entropy = mete__schedule_at(&o->entropy, at),
+                               .pair = mete__schedule_at(&o->pair, at),
+                               .implicit = mete__schedule_at(&o->implicit, at),
+                               .match = mete__schedule_at(&o->match, at),
+                               .aux = mete__schedule_at(&o->aux, at),
+                               .beta = mete__schedule_at(&o->beta, at),
+                               .margin = mete__schedule_at(&o->margin, at)};
+}
+
+/* ---- pairs ----------------------------------------------------------------------------------- */
+
+/* log(1 + e^x) without overflow. */
+static double
+softplus(double x)
+{
+    return fmax(x, 0) + log1p(exp(-fabs(x)));
+}
+
+/* Loss of one pair from h, and d loss / d h. */
+static double
+pair_loss(enum mete__link link, const mete__weights_now *now, double h, double p, double *slope)
+{
+    double z = now->beta * h - now->margin;
+    if (link == METE__LINK_SQUARE) {
+        double off = h - now->margin - (2 * p - 1) / (2 * now->beta);
+        *slope = 2 * off;
+        return off * off;
+    }
+    if (link == METE__LINK_HINGE) {
+        *slope = now->beta * ((z > -1 ? 1 - p : 0) - (z < 1 ? p : 0));
+        return p * fmax(0, 1 - z) + (1 - p) * fmax(0, 1 + z);
+    }
+    *slope = now->beta * (1 / (1 + exp(-z)) - p);
+    return p * softplus(-z) + (1 - p) * softplus(z);
+}
+
+/* The sum or mean of a row's log-ratios; *each is what one step counts. row_begin counts from the
+ * minibatch's start, the arrays from the piece's. */
+static double
+row_score(const mete__objective *o, const mete__minibatch *m, const float *logp, size_t row,
+          double *each)
+{
+    uint32_t base = m->row_begin[0];
+    uint32_t from = m->row_begin[row] - base, to = m->row_begin[row + 1] - base;
+    double sum = 0;
+    for (uint32_t t = from; t < to; t++)
+        sum += (double)logp[t] - (m->reference_logp ? (double)m->reference_logp[t] : 0);
+    *each = o->pair_mean && to > from ? 1.0 / (double)(to - from) : 1;
+    return sum * *each;
+}
+
+static void
+pair_terms(const mete__objective *o, const mete__weights_now *now, const mete__minibatch *m,
+           const mete_outputs *out, mete_outputs *adjoint, mete__losses *losses)
+{
+    for (size_t k = 0; 2 * k + 1 < m->rows; k++) {
+        double each[2], slope, p = (double)m->pair_p[k];
+        uint32_t base = m->row_begin[0];
+        double h = row_score(o, m, out->logp, 2 * k, &each[0]) -
+                   row_score(o, m, out->logp, 2 * k + 1, &each[1]);
+        losses->pair += m->pair_weight * pair_loss(o->link, now, h, p, &slope);
+        losses->pair_right += h > 0 ? 1 : h < 0 ? 0 : 0.5;
+        losses->pair_margin += now->beta * h - now->margin;
+        losses->pair_seen++;
+        for (size_t r = 0; r < 2; r++) {
+            double step = (r ? -1 : 1) * now->pair * m->pair_weight * slope * each[r];
+            for (uint32_t t = m->row_begin[2 * k + r]; t < m->row_begin[2 * k + r + 1]; t++)
+                adjoint->logp[t - base] += (float)step;
+        }
+    }
+}
+
+/* ---- a distribution to match ----------------------------------------------------------------- */
+
+/* KL(teacher || policy) of each step; the adjoint of a logit is w (q - p). */
+static void
+match_term(const mete__weights_now *now, const mete__minibatch *m, const mete_outputs *out,
+           mete_outputs *adjoint, mete__losses *losses)
+{
+    for (size_t i = 0; i < m->count; i++) {
+        const float *logit = out->logits + i * m->classes, *teacher = m->teacher + i * m->classes;
+        float *slope = adjoint->logits + i * m->classes;
+        double w = (double)m->weight[i], kl = 0;
+        memcpy(slope, logit, m->classes * sizeof *slope);
+        mete_log_softmax_run(slope, 1, m->classes, NULL);
+        for (size_t c = 0; c < m->classes; c++) {
+            double p = exp((double)teacher[c]), q = exp((double)slope[c]);
+            kl += p > 0 ? p * ((double)teacher[c] - (double)slope[c]) : 0;
+            slope[c] = (float)(now->match * w * (q - p));
+        }
+        losses->match += w * kl;
+    }
+}
+
+/* ---- all terms ------------------------------------------------------------------------------- */
+
+/* The terms of one step that touch its log-probability; d loss / d l. */
+static double
+step_terms(const mete__objective *o, const mete__weights_now *now, const mete__minibatch *m,
+           size_t i, double l, mete__losses *losses)
+{
+    double w = (double)m->weight[i], slope, dl = 0;
+    double reference = m->reference_logp ? (double)m->reference_logp[i] : 0;
+    int clipped = 0;
+    if (o->terms & METE__TERM_NLL) {
+        losses->nll -= w * l;
+        dl -= now->nll * w;
+    }
+    if (o->terms & METE__TERM_RATIO) {
+        double loss =
+            ratio_term(now, l, (double)m->old_logp[i], (double)m->advantage[i], &slope, &clipped);
+        double x = (double)m->old_logp[i] - l;
+        losses->ratio += w * loss;
+        losses->clipped += w * clipped;
+        losses->approx_kl += w * (exp(fmin(x, 40)) - x - 1);
+        dl += now->ratio * w * slope;
+    }
+    if ((o->terms & METE__TERM_KL) && m->reference_logp && !o->kl_in_reward) {
+        losses->kl += w * kl_term(o->kl_estimator, reference - l, &slope);
+        dl += now->kl * w * slope;
+    }
+    if (o->terms & METE__TERM_IMPLICIT) {
+        double by = w * (double)m->advantage[i] * now->beta;
+        losses->implicit -= by * (l - reference);
+        dl -= now->implicit * by;
+    }
+    return dl;
+}
+
 void
 mete__objective_terms(const mete__objective *objective, const mete__weights_now *now,
                       const mete__minibatch *m, const mete_outputs *out, mete_outputs *adjoint,
                       mete__losses *losses)
 {
     unsigned terms = objective->terms;
+    double slope;
     memset(losses, 0, sizeof *losses);
     for (size_t i = 0; i < m->count; i++) {
-        double w = (double)m->weight[i], l = (double)out->logp[i], slope, dl = 0;
-        int clipped = 0;
-        if (terms & METE__TERM_NLL) {
-            losses->nll -= w * l;
-            dl -= now->nll * w;
-        }
-        if (terms & METE__TERM_RATIO) {
-            double loss = ratio_term(now, l, (double)m->old_logp[i], (double)m->advantage[i],
-                                     &slope, &clipped);
-            double x = (double)m->old_logp[i] - l;
-            losses->ratio += w * loss;
-            losses->clipped += w * clipped;
-            losses->approx_kl += w * (exp(fmin(x, 40)) - x - 1);
-            dl += now->ratio * w * slope;
-        }
-        if ((terms & METE__TERM_KL) && m->reference_logp && !objective->kl_in_reward) {
-            losses->kl +=
-                w * kl_term(objective->kl_estimator, (double)m->reference_logp[i] - l, &slope);
-            dl += now->kl * w * slope;
-        }
-        adjoint->logp[i] = (float)dl;
-        if (adjoint->entropy) {
+        double w = (double)m->weight[i];
+        adjoint->logp[i] = (float)step_terms(objective, now, m, i, (double)out->logp[i], losses);
+        if (out->entropy) {
             losses->entropy_mean += w * (double)out->entropy[i];
             losses->entropy -= terms & METE__TERM_ENTROPY ? w * (double)out->entropy[i] : 0;
-            adjoint->entropy[i] = terms & METE__TERM_ENTROPY ? (float)(-now->entropy * w) : 0;
         }
+        if (adjoint->entropy)
+            adjoint->entropy[i] = terms & METE__TERM_ENTROPY ? (float)(-now->entropy * w) : 0;
         for (size_t h = 0; adjoint->value && h < m->heads; h++) {
             size_t at = i * m->heads + h;
             losses->value +=
@@ -195,6 +348,16 @@ mete__objective_terms(const mete__objective *objective, const mete__weights_now 
             adjoint->value[at] = (float)(now->value * w * slope);
         }
     }
+    if (terms & METE__TERM_PAIR)
+        pair_terms(objective, now, m, out, adjoint, losses);
+    if ((terms & METE__TERM_MATCH) && out->logits && m->teacher)
+        match_term(now, m, out, adjoint, losses);
+    for (uint32_t k = 0; (terms & METE__TERM_AUX) && out->aux && k < out->auxes; k++) {
+        losses->aux += m->share * (double)out->aux[k];
+        adjoint->aux[k] = (float)(now->aux * m->share);
+    }
     losses->total = now->nll * losses->nll + now->ratio * losses->ratio + now->kl * losses->kl +
-                    now->entropy * losses->entropy + now->value * losses->value;
+                    now->entropy * losses->entropy + now->value * losses->value +
+                    now->pair * losses->pair + now->implicit * losses->implicit +
+                    now->match * losses->match + now->aux * losses->aux;
 }

@@ -116,6 +116,7 @@ mete__rollout_close(mete__rollout *r)
         history_free(r->history, r->environment->declareds);
     mete__builder_free(r->builder);
     mete__actions_free(r->actions);
+    mete__actions_free(r->rejected);
     mete__transitions_free(r->moved);
     mete__observations_free(r->now);
     free(r->column);
@@ -223,17 +224,18 @@ chosen_text(const mete__rollout *r, size_t lane)
     return (mete_text){"", 0};
 }
 
+/* The row of a lane and what was decided for it; `second` of a pair of rows of one lane. */
 static int
-add_turn(mete__rollout *r, size_t lane, uint64_t id, uint64_t task)
+add_turn(mete__rollout *r, const mete_actions *a, size_t lane, bool second)
 {
-    mete_actions *a = r->actions;
     uint32_t kind = r->environment->spaces.action.kind;
-    mete__row row = {.id = id,
+    uint64_t id = r->moved->episode[lane];
+    mete__row row = {.id = second ? mete_hash_mix(id, 1) : id,
                      .prompt_id = r->now->prompt_id[lane],
-                     .task_id = task,
+                     .task_id = r->moved->task[lane],
                      .starts = true,
                      .terminated = true,
-                     .joins = r->group > 1 && lane % r->group != 0};
+                     .joins = second || (r->group > 1 && lane % r->group != 0)};
     if (r->now->prompt)
         row.prompt = r->now->prompt[lane];
     row.response = kind == METE_SPACE_TEXT         ? a->text[lane]
@@ -266,52 +268,88 @@ add_turn(mete__rollout *r, size_t lane, uint64_t id, uint64_t task)
     return status;
 }
 
-/* A response for each lane from a list column, tokenised by the policy. */
+/* One text of each lane's column: its value, or an item of its list. Lists of one length give the
+ * same item, so that what stands side by side in two columns stays so. */
 static int
-take_responses(mete__rollout *r, const char *responses, mete_error *err)
+lane_texts(mete__rollout *r, const char *name, mete_text *out, mete_error *err)
 {
-    size_t column = 0, lanes = r->lanes;
-    while (column < r->environment->declareds &&
-           strcmp(r->environment->declared[column].name, responses) != 0)
+    const mete_node *environment = r->environment;
+    size_t column = 0;
+    while (column < environment->declareds && strcmp(environment->declared[column].name, name) != 0)
         column++;
-    if (column == r->environment->declareds || r->environment->declared[column].level != METE_LIST)
+    const mete__declared *declared = &environment->declared[column];
+    if (column == environment->declareds ||
+        (declared->level != METE_LIST &&
+         (declared->level != METE_EPISODE || declared->element != METE_TEXT)))
         return mete_error_set(err, METE_EINVAL,
-                              "responses = \"%s\": environment '%s' provides no list of that name",
-                              responses, r->environment->plugin->as.head.name);
+                              "environment '%s' provides no column of texts named '%s'",
+                              environment->plugin->as.head.name, name);
+    for (size_t i = 0; i < r->lanes; i++) {
+        if (declared->level == METE_EPISODE) {
+            out[i] = mete__observations_text(r->now, column, i);
+            continue;
+        }
+        mete_texts list = mete__observations_list(r->now, column, i);
+        mete_rng rng = mete_rng_make(environment->key, r->moved->episode[i], 1);
+        if (list.count)
+            out[i] = list.item[mete_rng_below(&rng, (uint32_t)list.count)];
+    }
+    return METE_OK;
+}
+
+/* Given texts as the lanes' actions, tokenised by the policy. */
+static int
+take_responses(mete__rollout *r, const char *column, mete_actions *out, mete_error *err)
+{
     const mete_batch *context =
-        mete__lanes_context(r->environment, r->now, r->moved->episode, r->lane, lanes, err);
-    mete_text *text = context ? calloc(lanes, sizeof *text) : NULL;
+        mete__lanes_context(r->environment, r->now, r->moved->episode, r->lane, r->lanes, err);
+    mete_text *text = context ? calloc(r->lanes, sizeof *text) : NULL;
     if (!text)
         return err->code ? err->code : mete_error_set(err, METE_ENOMEM, "out of memory");
-    for (size_t i = 0; i < lanes; i++) {
-        mete_texts list = mete__observations_list(r->now, column, i);
-        mete_rng rng = mete_rng_make(r->environment->key, r->moved->episode[i], 1);
-        if (list.count)
-            text[i] = list.item[mete_rng_below(&rng, (uint32_t)list.count)];
-    }
+    int status = lane_texts(r, column, text, err);
     mete_batch given = *context;
     given.response = text;
-    mete__actions_clear(r->actions);
-    int status = mete__policy_encode(r->policy, &given, r->actions, err);
-    for (size_t i = 0; i < lanes && !status; i++)
-        r->actions->text[i] = r->actions->text[i].data ? r->actions->text[i] : (mete_text){"", 0};
+    mete__actions_clear(out);
+    if (!status)
+        status = mete__policy_encode(r->policy, &given, out, err);
+    for (size_t i = 0; i < r->lanes && !status; i++)
+        out->text[i] = out->text[i].data ? out->text[i] : (mete_text){"", 0};
     free(text);
+    return status;
+}
+
+/* What each lane does: given texts, a second one beside it, or the policy's own choice. */
+static int
+decide(mete__rollout *r, const mete_params *params, uint32_t mode, double temperature,
+       const char *responses, const char *against, mete_error *err)
+{
+    if (!responses)
+        return act(r, params, mode, temperature, err);
+    if (against && !r->rejected &&
+        !(r->rejected = mete__actions_new(&r->environment->spaces, &r->policy->info, r->lanes)))
+        return mete_error_set(err, METE_ENOMEM, "out of memory for %zu lanes", r->lanes);
+    int status = take_responses(r, responses, r->actions, err);
+    if (!status && against)
+        status = take_responses(r, against, r->rejected, err);
     return status;
 }
 
 static const mete_batch *
 one_turn(mete__rollout *r, const mete_params *params, uint32_t mode, double temperature,
-         const char *responses, mete_error *err)
+         const char *responses, const char *against, mete_error *err)
 {
     int status = start_lanes(r, err);
+    size_t rows_a_lane = against ? 2 : 1;
     if (!status)
-        status =
-            responses ? take_responses(r, responses, err) : act(r, params, mode, temperature, err);
+        status = decide(r, params, mode, temperature, responses, against, err);
     if (status)
         return NULL;
     mete__builder_reset(r->builder);
-    for (size_t i = 0; i < r->lanes && !status; i++)
-        status = add_turn(r, i, r->moved->episode[i], r->moved->task[i]);
+    for (size_t i = 0; i < r->lanes && !status; i++) {
+        status = add_turn(r, r->actions, i, false);
+        if (!status && against)
+            status = add_turn(r, r->rejected, i, true);
+    }
     if (status) {
         mete_error_set(err, METE_ENOMEM, "out of memory for a batch of %zu lanes", r->lanes);
         return NULL;
@@ -335,7 +373,7 @@ one_turn(mete__rollout *r, const mete_params *params, uint32_t mode, double temp
         float *to = (float *)(uintptr_t)column->data;
         for (size_t i = 0; i < batch->episodes; i++)
             if (batch->step_begin[i + 1] > batch->step_begin[i])
-                to[batch->step_begin[i + 1] - 1] = from[i];
+                to[batch->step_begin[i + 1] - 1] = from[i / rows_a_lane];
     }
     return batch;
 }
@@ -591,11 +629,11 @@ many_steps(mete__rollout *r, const mete_params *params, uint32_t mode, double te
 
 const mete_batch *
 mete__rollout_batch(mete__rollout *r, const mete_params *params, uint32_t mode, double temperature,
-                    const char *responses, mete_error *err)
+                    const char *responses, const char *against, mete_error *err)
 {
     const mete_batch *batch;
     if (r->environment->spaces.single_turn) {
-        batch = one_turn(r, params, mode, temperature, responses, err);
+        batch = one_turn(r, params, mode, temperature, responses, against, err);
     } else if (responses) {
         mete_error_set(err, METE_ENOTSUP, "responses = ... needs an environment of one turn");
         return NULL;

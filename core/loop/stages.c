@@ -100,10 +100,12 @@ read_stage(mete__loop *loop, mete__value *group, mete__errors *errors)
     read_optimiser(value ? value : mete__value_get(root, "optimiser"), stage, errors);
     const char *responses = mete__value_string(group, "responses", NULL, errors);
     stage->responses = responses ? strdup(responses) : NULL;
+    const char *against = mete__value_string(group, "against", NULL, errors);
+    stage->against = against ? strdup(against) : NULL;
     if ((value = mete__value_get(group, "temperature")))
         mete__schedule_read(value, &stage->temperature, errors);
-    mete__value_unknown(group, "do name iterations objective optimiser responses temperature",
-                        errors);
+    mete__value_unknown(
+        group, "do name iterations objective optimiser responses against temperature", errors);
 }
 
 static void
@@ -146,8 +148,16 @@ read_snapshot(mete__loop *loop, const char *name, const char *at, mete__value *g
     snapshot->at = strdup(at);
 }
 
-/* "reference" is there whether the config says so or not: the policy as the first stage that
- * samples finds it. */
+/* Does the stage learn from given texts alone, asking no reference? */
+static bool
+imitates(const mete__stage *stage)
+{
+    return stage->responses &&
+           !(stage->objective.terms & (METE__TERM_PAIR | METE__TERM_IMPLICIT | METE__TERM_KL));
+}
+
+/* "reference" is there whether the config says so or not: the policy as the first stage finds it
+ * that samples, or compares with a reference. */
 static void
 read_snapshots(mete__loop *loop, mete__errors *errors)
 {
@@ -167,7 +177,7 @@ read_snapshots(mete__loop *loop, mete__errors *errors)
         mete__errors_add(errors, "%s:%d: snapshots must be a group", group->file, group->line);
     size_t first = 0;
     while (first + 1 < loop->stages &&
-           (loop->stage[first].responses || loop->stage[first].evaluate))
+           (imitates(&loop->stage[first]) || loop->stage[first].evaluate))
         first++;
     if (!reference && loop->stages)
         read_snapshot(loop, "reference", loop->stage[first].name, NULL, errors);

@@ -36,6 +36,16 @@ put_line(mete_buffer *out, const char *format, ...)
     mete_buffer_string(out, line);
 }
 
+static void
+put_shown(mete_buffer *out, const char *when, const mete__shown *shown)
+{
+    if (isnan(shown->reward))
+        put_line(out, "\n%-7s unscored  ", when);
+    else
+        put_line(out, "\n%-7s %8.3f  ", when, shown->reward);
+    put_plain(out, shown->response);
+}
+
 char *
 mete__loop_summary(const mete__loop *loop)
 {
@@ -66,12 +76,9 @@ mete__loop_summary(const mete__loop *loop)
     for (size_t i = 0; i < after->count; i++) {
         put_line(&out, "\nprompt  ");
         put_plain(&out, after->shown[i].prompt);
-        if (i < before->count) {
-            put_line(&out, "\nbefore  %8.3f  ", before->shown[i].reward);
-            put_plain(&out, before->shown[i].response);
-        }
-        put_line(&out, "\nafter   %8.3f  ", after->shown[i].reward);
-        put_plain(&out, after->shown[i].response);
+        if (i < before->count)
+            put_shown(&out, "before", &before->shown[i]);
+        put_shown(&out, "after", &after->shown[i]);
         mete_buffer_string(&out, "\n");
     }
     char *text = out.data ? strndup(out.data, out.length) : NULL;
@@ -102,7 +109,10 @@ put_judged(mete_buffer *out, const char *name, const mete__judged *judged)
         mete_buffer_string(out, ",\"response\":");
         mete_json_put_text(out, mete_text_from(judged->shown[i].response));
         mete_buffer_string(out, ",\"reward\":");
-        mete_json_put_number(out, judged->shown[i].reward);
+        if (isfinite(judged->shown[i].reward))
+            mete_json_put_number(out, judged->shown[i].reward);
+        else
+            mete_buffer_string(out, "null");
         mete_buffer_string(out, "}");
     }
     mete_buffer_string(out, "]}");

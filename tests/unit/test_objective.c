@@ -19,7 +19,14 @@ static double
 loss(const mete__objective *o, const mete__weights_now *now, const float *logp, const float *value,
      const float *entropy, mete_outputs *adjoint)
 {
-    mete__minibatch m = {N, 1, old_logp, reference, advantage, weight, old_value, target};
+    mete__minibatch m = {.count = N,
+                         .heads = 1,
+                         .old_logp = old_logp,
+                         .reference_logp = reference,
+                         .advantage = advantage,
+                         .weight = weight,
+                         .old_value = old_value,
+                         .target = target};
     mete_outputs out = {.logp = (float *)(uintptr_t)logp,
                         .value = (float *)(uintptr_t)value,
                         .entropy = (float *)(uintptr_t)entropy};
@@ -45,8 +52,14 @@ adjoints(void)
         for (int estimator = 1; estimator <= 3; estimator++)
             for (int clipped = 0; clipped < 2; clipped++) {
                 mete__objective o = {.terms = terms[k], .kl_estimator = estimator};
-                mete__weights_now now = {
-                    clipped ? .2 : 0, -1, clipped ? .15 : 0, .7, 1.3, .6, .4, .05};
+                mete__weights_now now = {.clip = clipped ? .2 : 0,
+                                         .clip_high = -1,
+                                         .value_clip = clipped ? .15 : 0,
+                                         .nll = .7,
+                                         .ratio = 1.3,
+                                         .value = .6,
+                                         .kl = .4,
+                                         .entropy = .05};
                 mete_outputs adjoint = {.logp = dl, .value = dv, .entropy = dh};
                 mete_outputs other = {.logp = waste[0], .value = waste[1], .entropy = waste[2]};
                 loss(&o, &now, logp, value, entropy, &adjoint);
@@ -76,7 +89,7 @@ clipping_by_hand(void)
     float logp[] = {(float)log(1.1), (float)log(1.5), (float)log(1.5), (float)log(.5),
                     (float)log(.5)};
     float slope[5];
-    mete__minibatch m = {5, 0, was, NULL, a, one, NULL, NULL};
+    mete__minibatch m = {.count = 5, .old_logp = was, .advantage = a, .weight = one};
     mete_outputs out = {.logp = logp}, adjoint = {.logp = slope};
     mete__losses losses;
     mete__objective_terms(&o, &now, &m, &out, &adjoint, &losses);
