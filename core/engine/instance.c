@@ -340,7 +340,7 @@ check_children(mete__engine *engine, mete_node *node, const mete__value *group)
     if (!(flags & METE_COMBINES) && node->children)
         mete__errors_add(engine->errors, "%s:%d: %s: '%s' takes no children (remove `of`)",
                          group->file, group->line, node->path, node->plugin->as.head.name);
-    else if ((flags & METE_COMBINES) && !node->children)
+    else if ((flags & METE_COMBINES) && !(flags & METE_ANY_CHILDREN) && !node->children)
         mete__errors_add(engine->errors, "%s:%d: %s: '%s' needs children: of = ( { use = ...; } )",
                          group->file, group->line, node->path, node->plugin->as.head.name);
     else if ((flags & METE_ONE_CHILD) && node->children != 1)

@@ -473,6 +473,16 @@ mete_child_per_step(const mete_ctx *cx, size_t k)
     return cx->node->child[k]->per_step;
 }
 
+int
+mete_child_signal_level(const mete_ctx *cx, size_t k, const char *name)
+{
+    const mete_node *child = cx->node->child[k];
+    for (size_t i = 0; i < child->declareds; i++)
+        if (strcmp(child->declared[i].name, name) == 0)
+            return (int)child->declared[i].level;
+    return -1;
+}
+
 const double *
 mete_child_signal(const mete_ctx *cx, size_t k, const char *name)
 {

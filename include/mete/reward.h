@@ -68,6 +68,9 @@ METE_API const mete_scores *mete_child(const mete_ctx *cx, size_t k);
 METE_API const mete_scores *mete_child_rows(mete_ctx *cx, size_t k, const uint8_t *mask);
 /* Child k's named signal on this batch, by its level; NULL when it has none of that name. */
 METE_API const double *mete_child_signal(const mete_ctx *cx, size_t k, const char *name);
+/* The mete_level of child k's named signal, -1 when it has none of that name. Known from `open` on.
+ * */
+METE_API int mete_child_signal_level(const mete_ctx *cx, size_t k, const char *name);
 /* 1 when child k's value is per step (its `step` is set). Known from `open` on. */
 METE_API int mete_child_per_step(const mete_ctx *cx, size_t k);
 /* Declares, in `open`, that this combinator's value is per step, as METE_PER_STEP does. */
