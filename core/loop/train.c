@@ -129,7 +129,7 @@ count_rows(mete__loop *loop, const mete_batch *batch, bool scored, mete_error *e
     return scored ? mete__check_failed(loop, batch, &loop->metrics, "count/failed", err) : METE_OK;
 }
 
-/* ---- filters: which of the sampled rows are learnt from ---------------------------------------- */
+/* ---- filters: which of the sampled rows are learnt from -------------------------------------- */
 
 /* The best row of each group (the first of equals), or the rows that reach a reward. */
 static void

@@ -112,7 +112,7 @@ match_adjoints(void)
 {
     float teacher[2 * CLASSES] = {.1f, 1, -2, .4f, 0, .3f, .3f, -1};
     float logits[2 * CLASSES] = {.5f, -.2f, .7f, 1.5f, -1, 2, .1f, 0}, slope[2 * CLASSES],
-          waste[2 * CLASSES];
+                     waste[2 * CLASSES];
     mete_log_softmax_run(teacher, 2, CLASSES, NULL);
     match_loss(teacher, logits, slope);
     for (size_t i = 0; i < 2 * CLASSES; i++) {
