@@ -1,6 +1,6 @@
 /* act.c - calls into policies: describe, act, forward, backward, encode, learn; snapshots; and the
  * services by which policies hold policies and rewards ask models. */
-#include "engine/context.h"
+#include "engine/model.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -329,8 +329,8 @@ mete__engine_snapshot(mete__engine *engine, const char *name, mete_node *policy,
 }
 
 /* The policy and parameters a model option stands for. */
-static mete_node *
-resolve(const mete_node *model, mete_params *params)
+mete_node *
+mete__model_resolve(const mete_node *model, mete_params *params)
 {
     const mete__engine *engine = model->engine;
     const char *name = model->private_->alias ? model->private_->alias : model->path;
@@ -378,16 +378,24 @@ check_actions(mete_ctx *cx, const mete_lanes *lanes, const mete_actions *out)
     return mete_fail(cx, METE_EPLUGIN, "acted with a vector that is no number");
 }
 
+/* A policy has `act`, or is a model that answers, or both (the loader saw to it). */
+static int
+policy_act(mete_ctx *cx, mete_node *policy, const mete_params *params, const mete_lanes *lanes,
+           mete_actions *out)
+{
+    const mete_policy *plugin = &policy->plugin->as.policy;
+    return plugin->act ? plugin->act(cx, policy->self, params, lanes, out)
+                       : mete__act_by_generate(cx, policy, params, lanes, out);
+}
+
 int
 mete__policy_act(mete_node *policy, const mete_params *params, const mete_lanes *lanes,
                  mete_actions *out, mete_error *err)
 {
-    if (!policy->plugin->as.policy.act)
-        return absent(policy, "act", err);
     mete_ctx cx = mete__ctx_make(policy, 0, err);
     mete__arena_mark mark = mete__arena_marked(cx.arena);
     cx.params = *params;
-    int status = policy->plugin->as.policy.act(&cx, policy->self, params, lanes, out);
+    int status = policy_act(&cx, policy, params, lanes, out);
     if (!status)
         status = check_actions(&cx, lanes, out);
     mete__arena_release(cx.arena, mark);
@@ -464,10 +472,8 @@ mete_inner_act(mete_ctx *cx, mete_node *inner, const mete_params *params, const 
 {
     mete_params own = inner_params(inner, params);
     mete_ctx call = mete__ctx_make(inner, 0, cx->err);
-    if (!inner->plugin->as.policy.act)
-        return absent(inner, "act", cx->err);
     call.params = own;
-    int status = inner->plugin->as.policy.act(&call, inner->self, &own, in, out);
+    int status = policy_act(&call, inner, &own, in, out);
     return mete__ctx_blame(inner, status, cx->err);
 }
 
@@ -511,7 +517,7 @@ const float *
 mete_model_logp(mete_ctx *cx, mete_node *model, const mete_batch *batch)
 {
     mete_params params;
-    mete_node *policy = model ? resolve(model, &params) : NULL;
+    mete_node *policy = model ? mete__model_resolve(model, &params) : NULL;
     if (!policy) {
         mete_fail(cx, METE_EINVAL,
                   "the model '%s' has no parameters yet (no snapshot of it is taken)",

@@ -91,6 +91,9 @@ typedef struct mete__node_private {
     size_t lives;
     mete__arena *memory; /* mete_alloc */
     const char *alias;   /* a snapshot's name: this node stands for it */
+    bool model_ready;    /* a model of its own: described, its vector initialised; under lock */
+    float *model_vector;
+    struct mete__secret *secret; /* mete_secret */
     bool on_error_fail;
     uint64_t update_every;
     /* rubric cache */
@@ -155,6 +158,8 @@ const mete_batch *mete__batch_rows(const mete_batch *batch, const uint32_t *row,
 mete__frame *mete__frame_new(mete__engine *engine, const mete_batch *batch, mete__arena *arena,
                              bool derived);
 int mete__frame_score(mete__frame *frame, mete_node *node, mete_error *err);
+/* secret.c */
+void mete__secrets_free(mete__node_private *private_);
 /* rubric.c */
 void mete__criteria_free(mete__node_private *private_);
 void mete__criteria_trim(mete__node_private *private_);

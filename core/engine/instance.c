@@ -98,6 +98,8 @@ node_free(mete_node *node)
     free(node->path);
     free(private_->gold);
     free(private_->live);
+    free(private_->model_vector);
+    mete__secrets_free(private_);
     mete__criteria_free(private_);
     mete__states_free(private_);
     mete__arena_free(private_->memory);

@@ -182,7 +182,7 @@ check_functions(const char *file, const mete__plugin *plugin, mete_error *err)
         missing = plugin->as.rubric.generate ? NULL : "generate";
         break;
     case METE_KIND_POLICY:
-        missing = plugin->as.policy.act ? NULL : "act";
+        missing = plugin->as.policy.act || plugin->as.policy.generate ? NULL : "act";
         break;
     default:
         missing = !plugin->as.environment.spaces  ? "spaces"

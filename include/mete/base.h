@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 #define METE_ABI_MAJOR 1
-#define METE_ABI_MINOR 0
+#define METE_ABI_MINOR 1
 
 /* Marks what libmete exports; everything else is hidden. */
 #define METE_API __attribute__((visibility("default")))
@@ -73,6 +73,14 @@ typedef enum mete_type {
     METE_TEXT,
     METE_JSON
 } mete_type;
+
+/* What became of one row. Only METE_VALID rows count in means, baselines and losses. */
+typedef enum mete_row_status {
+    METE_VALID = 0,
+    METE_NOT_APPLICABLE, /* this reward has nothing to say about this row */
+    METE_FAILED,         /* a judge, a file or a program failed: the row's answer is unknown */
+    METE_TIMED_OUT
+} mete_row_status;
 
 /* Who may see a column. A plugin's view of a batch leaves out what it may not see. */
 typedef enum mete_visible {

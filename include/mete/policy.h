@@ -8,6 +8,7 @@
 #define METE_POLICY_H
 
 #include "environment.h"
+#include "model.h"
 #include "nn.h"
 #include "plugin.h"
 
@@ -35,14 +36,6 @@ typedef struct mete_lanes {
     void *state;                /* [count x lane_size] recurrent state, zero at episode start */
     double temperature;         /* of sampling; 1 is the policy itself */
 } mete_lanes;
-
-/* A token a text policy said: its id, log-probability as sampled, value, and byte span. */
-typedef struct mete_token {
-    int32_t id;
-    float logp;
-    float value;
-    uint32_t begin, end;
-} mete_token;
 
 /* In `act` and `encode`: the lane's whole response and its tokens; both are copied. Their
  * log-probabilities sum into out->logp[lane]. */
@@ -121,6 +114,11 @@ typedef struct mete_policy {
     int (*fit_batch)(mete_ctx *cx, void *self, const mete_batch *batch, uint64_t step);
     int (*fit_end)(mete_ctx *cx, void *self, uint64_t epoch, const mete_batch *validation,
                    int *stop);
+    /* since ABI 1.1: text policies as models, see model.h. A policy has `act` or `generate`; the
+     * host derives the one from the other */
+    mete_answer generate;
+    mete_answer logprob;
+    mete_answer choose;
 } mete_policy;
 
 #define METE_POLICY_PLUGIN(id, ver, brief, ...)                                                    \

@@ -8,14 +8,6 @@
 extern "C" {
 #endif
 
-/* What became of one row. Only METE_VALID rows count in means, baselines and losses. */
-typedef enum mete_row_status {
-    METE_VALID = 0,
-    METE_NOT_APPLICABLE, /* this reward has nothing to say about this row */
-    METE_FAILED,         /* a judge, a file or a program failed: the row's answer is unknown */
-    METE_TIMED_OUT
-} mete_row_status;
-
 /* What a signal is for. Append only. */
 typedef enum mete_role {
     METE_ROLE_INFO,
