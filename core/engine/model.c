@@ -89,6 +89,16 @@ mete_model_can(mete_ctx *cx, mete_node *model)
     return policy && policy->plugin ? mete__policy_abilities(policy) : 0;
 }
 
+uint64_t
+mete_messages_hash(const mete_message *message, size_t count)
+{
+    uint64_t hash = count;
+    for (size_t i = 0; i < count; i++)
+        hash = mete_hash(mete_hash_mix(hash, message[i].speaker), message[i].text.data,
+                         message[i].text.length);
+    return hash;
+}
+
 /* ---- requests -------------------------------------------------------------------------------- */
 
 #define MOST_ALTERNATIVES 20

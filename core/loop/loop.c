@@ -32,8 +32,8 @@ mete__snapshot_vector(const mete__loop *loop, const char *name)
     return NULL;
 }
 
-static void
-announce(mete__loop *loop)
+void
+mete__loop_announce(mete__loop *loop)
 {
     mete__engine_snapshot(loop->engine, "policy", loop->policy, loop->parameter, loop->version);
     for (size_t i = 0; i < loop->snapshots; i++)
@@ -65,7 +65,7 @@ take_snapshots(mete__loop *loop, const mete__stage *begins, mete_error *err)
             s->version = loop->version;
         }
     }
-    announce(loop);
+    mete__loop_announce(loop);
     return METE_OK;
 }
 
@@ -560,7 +560,7 @@ mete__loop_step(mete__loop *loop, mete_error *err)
         note_judged(loop, &loop->after);
     bool last = loop->done + 1 == loop->total;
     if (!status && last) {
-        announce(loop);
+        mete__loop_announce(loop);
         status = evaluate_if_due(loop, NULL, true, err);
     }
     if (!status)

@@ -78,6 +78,9 @@ typedef struct mete_request {
     mete_text given; /* mete_logprob: the answer to weigh */
 } mete_request;
 
+/* A hash of a conversation: who says what, in order. Stable across versions. */
+METE_API uint64_t mete_messages_hash(const mete_message *message, size_t count);
+
 /* Requests as a model gets them, whole and of the host's size. */
 typedef struct mete_requests {
     uint32_t size;
