@@ -6,23 +6,31 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <mete/text.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static const struct option table[] = {{"set", required_argument, NULL, METE__TAKES_SET},
-                                      {"seed", required_argument, NULL, METE__TAKES_SEED},
-                                      {"threads", required_argument, NULL, METE__TAKES_THREADS},
-                                      {"json", no_argument, NULL, METE__TAKES_JSON},
-                                      {"out", required_argument, NULL, METE__TAKES_OUT},
-                                      {"in", required_argument, NULL, METE__TAKES_IN},
-                                      {"quiet", no_argument, NULL, METE__TAKES_QUIET},
-                                      {"force", no_argument, NULL, METE__TAKES_FORCE},
-                                      {"nodes", no_argument, NULL, METE__TAKES_NODES},
-                                      {"strict", no_argument, NULL, METE__TAKES_STRICT},
-                                      {"help", no_argument, NULL, 'h'},
-                                      {NULL, 0, NULL, 0}};
+static const struct option table[] = {
+    {"set", required_argument, NULL, METE__TAKES_SET},
+    {"seed", required_argument, NULL, METE__TAKES_SEED},
+    {"threads", required_argument, NULL, METE__TAKES_THREADS},
+    {"json", no_argument, NULL, METE__TAKES_JSON},
+    {"out", required_argument, NULL, METE__TAKES_OUT},
+    {"in", required_argument, NULL, METE__TAKES_IN},
+    {"file", required_argument, NULL, METE__TAKES_IN},
+    {"prompt", required_argument, NULL, METE__TAKES_PROMPT},
+    {"model", required_argument, NULL, METE__TAKES_MODEL},
+    {"n", required_argument, NULL, METE__TAKES_N},
+    {"temperature", required_argument, NULL, METE__TAKES_TEMPERATURE},
+    {"max-tokens", required_argument, NULL, METE__TAKES_MAX_TOKENS},
+    {"quiet", no_argument, NULL, METE__TAKES_QUIET},
+    {"force", no_argument, NULL, METE__TAKES_FORCE},
+    {"nodes", no_argument, NULL, METE__TAKES_NODES},
+    {"strict", no_argument, NULL, METE__TAKES_STRICT},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0}};
 
 void
 mete__say(const char *format, ...)
@@ -127,6 +135,28 @@ take(mete__args *args, int flag, const char *value)
     case METE__TAKES_IN:
         args->in = value;
         break;
+    case METE__TAKES_PROMPT:
+        args->prompt = value;
+        break;
+    case METE__TAKES_MODEL:
+        args->model = value;
+        break;
+    case METE__TAKES_N:
+        if (!number(value, 1, UINT32_MAX, &args->n))
+            return mete__misused(args->command, "--n wants a whole number from 1, not \"%s\"",
+                                 value);
+        break;
+    case METE__TAKES_MAX_TOKENS:
+        if (!number(value, 1, UINT32_MAX, &args->max_tokens))
+            return mete__misused(args->command,
+                                 "--max-tokens wants a whole number from 1, not \"%s\"", value);
+        break;
+    case METE__TAKES_TEMPERATURE:
+        if (!mete_number_parse(mete_text_from(value), 0, &args->temperature) ||
+            !(args->temperature >= 0 && args->temperature <= 100))
+            return mete__misused(args->command,
+                                 "--temperature wants a number from 0 to 100, not \"%s\"", value);
+        break;
     case METE__TAKES_QUIET:
         args->quiet = true;
         break;
@@ -174,7 +204,7 @@ bool
 mete__args_read(int argc, char **argv, unsigned takes, size_t least, size_t most, const char *usage,
                 mete__args *args, int *code)
 {
-    *args = (mete__args){.command = argv[0]};
+    *args = (mete__args){.command = argv[0], .n = 1, .temperature = 1};
     args->set = calloc((size_t)argc + 1, sizeof *args->set);
     *code = args->set ? read_flags(argc, argv, takes, args) : METE__EXIT_FAILED;
     if (*code) {

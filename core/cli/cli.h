@@ -28,7 +28,12 @@ enum {
     METE__TAKES_QUIET = 1u << 6,
     METE__TAKES_FORCE = 1u << 7,
     METE__TAKES_NODES = 1u << 8,
-    METE__TAKES_STRICT = 1u << 9
+    METE__TAKES_STRICT = 1u << 9,
+    METE__TAKES_PROMPT = 1u << 20,
+    METE__TAKES_MODEL = 1u << 21,
+    METE__TAKES_N = 1u << 22,
+    METE__TAKES_TEMPERATURE = 1u << 23,
+    METE__TAKES_MAX_TOKENS = 1u << 24
 };
 
 typedef struct mete__args {
@@ -41,6 +46,9 @@ typedef struct mete__args {
     unsigned threads; /* 0: not given */
     bool json, quiet, force, nodes, strict, help;
     const char *out, *in;
+    const char *prompt, *model; /* of generate, as are these: */
+    uint64_t n, max_tokens;     /* 1 and 0 where not given */
+    double temperature;         /* 1 */
 } mete__args;
 
 /* Reads argv (argv[0] is the command's name). true: go on. false: *code is the exit code, and
@@ -71,6 +79,7 @@ bool mete__has_word(const char *names, const char *name);
 int mete__command_run(int argc, char **argv);
 int mete__command_resume(int argc, char **argv);
 int mete__command_score(int argc, char **argv);
+int mete__command_generate(int argc, char **argv);
 int mete__command_check(int argc, char **argv);
 int mete__command_plugins(int argc, char **argv);
 int mete__command_new(int argc, char **argv);

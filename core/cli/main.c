@@ -20,6 +20,7 @@ static const struct command {
     {"run", mete__command_run, "train as a config says, in a new run folder"},
     {"resume", mete__command_resume, "go on with a run that was stopped or killed"},
     {"score", mete__command_score, "score records (JSONL or CSV) with a config's reward tree"},
+    {"generate", mete__command_generate, "print what a policy or model answers to prompts"},
     {"check", mete__command_check, "check a config and all it names, without running it"},
     {"plugins", mete__command_plugins, "list the plugins, or print the manual of one"},
     {"new", mete__command_new, "write the folder of a new plugin to start from"},

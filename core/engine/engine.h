@@ -202,6 +202,10 @@ void mete__policy_init(mete_node *policy, float *vector);
  * by pointer until changed. NULL removes it. */
 void mete__engine_snapshot(mete__engine *engine, const char *name, mete_node *policy,
                            const float *vector, uint64_t version);
+/* Asks a model from outside any node, as mete_generate does. Replies live until
+ * mete__engine_reset; NULL after an error. From one thread at a time. */
+const mete_replies *mete__model_generate(mete_node *model, const mete_request *request,
+                                         size_t count, mete_error *err);
 mete_actions *mete__actions_new(const mete_spaces *spaces, const mete_policy_info *info,
                                 size_t lanes);
 void mete__actions_free(mete_actions *actions);

@@ -368,3 +368,11 @@ mete_choose(mete_ctx *cx, mete_node *model, const mete_request *request, size_t 
 {
     return ask(cx, model, request, count, ASK_CHOOSE);
 }
+
+const mete_replies *
+mete__model_generate(mete_node *model, const mete_request *request, size_t count, mete_error *err)
+{
+    mete_ctx cx = mete__ctx_make(model, 0, err);
+    cx.arena = model->engine->arena;
+    return ask(&cx, model, request, count, ASK_GENERATE);
+}
