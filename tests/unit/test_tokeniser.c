@@ -1,0 +1,431 @@
+/* test_tokeniser.c - tokens as the reference implementation gives them (tests/data/tokeniser), any
+ * bytes there and back, what a tokenizer.json may not say, and texts made to be slow.
+ */
+#include <CUnit/CUnit.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <mete/random.h>
+#include <mete/tokeniser.h>
+
+static const char *const names[] = {"gpt2", "llama3", "qwen2", "flags", "unk", "unk_fused"};
+
+static mete_tokeniser *
+open_named(const char *name)
+{
+    char path[1024];
+    mete_error err = {0};
+    snprintf(path, sizeof path, "%s/tests/data/tokeniser/%s.json", getenv("METE_SRCDIR"), name);
+    mete_tokeniser *t = mete_tokeniser_open(path, &err);
+    if (!t)
+        printf("%s\n", err.message);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+    return t;
+}
+
+/* ---- the reference's vectors ----------------------------------------------------------------- */
+
+static mete_text
+unhex(mete_text hex, char *to)
+{
+    for (size_t i = 0; i + 1 < hex.length; i += 2) {
+        unsigned byte = 0;
+        sscanf(hex.data + i, "%2x", &byte);
+        to[i / 2] = (char)byte;
+    }
+    return (mete_text){to, hex.length / 2};
+}
+
+static int
+same_ids(const mete_tokens *tokens, const mete_json *list)
+{
+    size_t i = 0;
+    for (const mete_json *at = mete_json_first(list); at; at = mete_json_next(at), i++)
+        if (i >= tokens->count || tokens->id[i] != (int32_t)mete_json_number(at))
+            return 0;
+    return i == tokens->count;
+}
+
+/* Replaces what is not UTF-8 by U+FFFD, one for each longest beginning of a character (Unicode
+ * Standard, section 3.9, "U+FFFD substitution of maximal subparts"). */
+static void
+replace_bad(mete_text text, mete_buffer *out)
+{
+    for (size_t at = 0; at < text.length;) {
+        size_t good = mete_utf8_check(mete_text_slice(text, at, text.length));
+        mete_buffer_append(out, text.data + at, good);
+        at += good;
+        if (at == text.length)
+            return;
+        unsigned char lead = (unsigned char)text.data[at++];
+        unsigned low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+        unsigned high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+        int more = lead >= 0xc2 && lead <= 0xdf   ? 1
+                   : lead >= 0xe0 && lead <= 0xef ? 2
+                   : lead >= 0xf0 && lead <= 0xf4 ? 3
+                                                  : 0;
+        for (; more > 0 && at < text.length; more--, at++, low = 0x80, high = 0xbf)
+            if ((unsigned char)text.data[at] < low || (unsigned char)text.data[at] > high)
+                break;
+        mete_buffer_code(out, 0xfffd);
+    }
+}
+
+/* Spans are in order and inside the text. */
+static int
+spans_hold(const mete_tokens *tokens, mete_text text)
+{
+    for (size_t i = 0; i < tokens->count; i++)
+        if (tokens->start[i] > tokens->end[i] || tokens->end[i] > text.length ||
+            (i && tokens->start[i] < tokens->start[i - 1]))
+            return 0;
+    return 1;
+}
+
+static void
+check_row(const mete_tokeniser *t, const mete_json *row, mete_tokens *tokens)
+{
+    const mete_json *ids = mete_json_get(row, "ids"), *plain = mete_json_get(row, "plain");
+    const mete_json *template = mete_json_get(row, "template");
+    mete_text hex = mete_json_text(mete_json_get(row, "hex"));
+    mete_text wanted = mete_json_text(mete_json_get(row, "decoded"));
+    char *bytes = malloc(hex.length + wanted.length + 1);
+    mete_text text = unhex(hex, bytes);
+    mete_buffer decoded = {0}, shown = {0};
+    tokens->count = 0;
+    CU_ASSERT_EQUAL(mete_tokeniser_encode(t, text, METE_ENCODE_SPECIALS, tokens, NULL), METE_OK);
+    CU_ASSERT(same_ids(tokens, ids));
+    CU_ASSERT(spans_hold(tokens, text));
+    if (tokens->count > 1)
+        CU_ASSERT_EQUAL(mete_tokeniser_decode(t, tokens->id + 1, tokens->count - 2,
+                                              METE_DECODE_SKIP_SPECIALS, &decoded, NULL),
+                        METE_OK);
+    replace_bad(mete_buffer_view(&decoded), &shown);
+    CU_ASSERT(mete_text_equal(mete_buffer_view(&shown), unhex(wanted, bytes + text.length)));
+    tokens->count = 0;
+    CU_ASSERT_EQUAL(
+        mete_tokeniser_encode(t, text, METE_ENCODE_SPECIALS | METE_ENCODE_TEMPLATE, tokens, NULL),
+        METE_OK);
+    CU_ASSERT(same_ids(tokens, template ? template : ids));
+    tokens->count = 0;
+    CU_ASSERT_EQUAL(mete_tokeniser_encode(t, text, 0, tokens, NULL), METE_OK);
+    CU_ASSERT(same_ids(tokens, plain ? plain : ids));
+    mete_buffer_free(&decoded);
+    mete_buffer_free(&shown);
+    free(bytes);
+}
+
+/* Every row of every file, with one mete_tokens for all: a cache must not outlive its tokeniser. */
+static void
+vectors(void)
+{
+    mete_tokens tokens = {0};
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        char path[1024], *line = NULL;
+        size_t room = 0, rows = 0;
+        ssize_t length;
+        mete_tokeniser *t = open_named(names[k]);
+        snprintf(path, sizeof path, "%s/tests/data/tokeniser/%s.jsonl", getenv("METE_SRCDIR"),
+                 names[k]);
+        FILE *file = fopen(path, "r");
+        CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+        while ((length = getline(&line, &room, file)) > 0) {
+            mete_json *row = mete_json_parse((mete_text){line, (size_t)length - 1}, NULL);
+            CU_ASSERT_PTR_NOT_NULL_FATAL(row);
+            check_row(t, row, &tokens);
+            mete_json_free(row);
+            rows++;
+        }
+        CU_ASSERT_EQUAL(rows, 60);
+        fclose(file);
+        free(line);
+        mete_tokeniser_free(t);
+    }
+    mete_tokens_free(&tokens);
+}
+
+/* What is written reads back to the same tokeniser: it writes the same and encodes the same. */
+static void
+written(void)
+{
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        mete_buffer once = {0}, twice = {0};
+        mete_error err = {0};
+        mete_tokeniser *t = open_named(names[k]);
+        CU_ASSERT_EQUAL(mete_tokeniser_write(t, &once), METE_OK);
+        mete_tokeniser *again = mete_tokeniser_read(mete_buffer_view(&once), &err);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(again);
+        CU_ASSERT_EQUAL(mete_tokeniser_write(again, &twice), METE_OK);
+        CU_ASSERT(mete_text_equal(mete_buffer_view(&once), mete_buffer_view(&twice)));
+        mete_tokens a = {0}, b = {0};
+        mete_text text = mete_buffer_view(&once); /* as good a text as any */
+        mete_tokeniser_encode(t, text, 3, &a, NULL);
+        mete_tokeniser_encode(again, text, 3, &b, NULL);
+        CU_ASSERT(a.count > 1000 && a.count == b.count &&
+                  memcmp(a.id, b.id, a.count * sizeof *a.id) == 0);
+        mete_tokens_free(&a);
+        mete_tokens_free(&b);
+        mete_tokeniser_free(again);
+        mete_tokeniser_free(t);
+        mete_buffer_free(&once);
+        mete_buffer_free(&twice);
+    }
+}
+
+/* ---- any bytes there and back ---------------------------------------------------------------- */
+
+/* Random bytes, of which many are no UTF-8, with spaces and letters among them. */
+static void
+random_bytes(uint64_t seed, char *to, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        uint64_t r = mete_hash_mix(seed, i);
+        to[i] = (char)(r % 3 == 0 ? (uint64_t) "  ea\nT'sz."[r / 3 % 10] : r >> 40);
+    }
+}
+
+static void
+round_trip(const mete_tokeniser *t, mete_text text, mete_tokens *tokens)
+{
+    mete_buffer back = {0};
+    tokens->count = 0;
+    CU_ASSERT_EQUAL(mete_tokeniser_encode(t, text, METE_ENCODE_SPECIALS, tokens, NULL), METE_OK);
+    for (size_t i = 0; i < tokens->count; i++) {
+        mete_text token = mete_tokeniser_token(t, tokens->id[i]);
+        /* Spans tile the text, and hold what the token stands for. */
+        CU_ASSERT_FATAL(tokens->start[i] == (i ? tokens->end[i - 1] : 0));
+        CU_ASSERT_FATAL(
+            mete_text_equal(token, mete_text_slice(text, tokens->start[i], tokens->end[i])));
+    }
+    CU_ASSERT(text.length == (tokens->count ? tokens->end[tokens->count - 1] : 0));
+    CU_ASSERT_EQUAL(mete_tokeniser_decode(t, tokens->id, tokens->count, 0, &back, NULL), METE_OK);
+    CU_ASSERT(mete_text_equal(text, mete_buffer_view(&back)));
+    mete_buffer_free(&back);
+}
+
+static void
+any_bytes(void)
+{
+    const char *const special[] = {"<end>", "a b"};
+    mete_tokeniser *t[3] = {open_named("gpt2"), open_named("llama3"),
+                            mete_tokeniser_bytes(special, 2, NULL)};
+    mete_tokens tokens = {0};
+    char text[400];
+    for (size_t k = 0; k < 3; k++) {
+        round_trip(t[k], (mete_text){NULL, 0}, &tokens);
+        for (uint64_t seed = 0; seed < 500; seed++) {
+            size_t length = 1 + mete_hash_mix(seed, 1) % sizeof text;
+            random_bytes(seed, text, length);
+            round_trip(t[k], (mete_text){text, length}, &tokens);
+        }
+        for (int b = 0; b < 256; b++) { /* each byte between letters */
+            text[0] = 'x';
+            text[1] = (char)b;
+            text[2] = 'y';
+            round_trip(t[k], (mete_text){text, 3}, &tokens);
+        }
+    }
+    mete_tokens_free(&tokens);
+    for (size_t k = 0; k < 3; k++)
+        mete_tokeniser_free(t[k]);
+}
+
+static void
+bytes_kind(void)
+{
+    const char *const special[] = {"<end>"};
+    mete_tokeniser *t = mete_tokeniser_bytes(special, 1, NULL);
+    mete_tokens tokens = {0};
+    CU_ASSERT_EQUAL(mete_tokeniser_size(t), 257);
+    CU_ASSERT_EQUAL(mete_tokeniser_special(t, mete_text_from("<end>")), 256);
+    CU_ASSERT_EQUAL(mete_tokeniser_special(t, mete_text_from("a")), -1);
+    CU_ASSERT(mete_tokeniser_is_special(t, 256) && !mete_tokeniser_is_special(t, 255) &&
+              !mete_tokeniser_is_special(t, -1) && !mete_tokeniser_is_special(t, 257));
+    mete_tokeniser_encode(t, mete_text_from("\xff<end>a"), METE_ENCODE_SPECIALS, &tokens, NULL);
+    CU_ASSERT(tokens.count == 3 && tokens.id[0] == 255 && tokens.id[1] == 256 &&
+              tokens.id[2] == 'a');
+    /* Appended, and as plain text: what a user writes is no special. */
+    mete_tokeniser_encode(t, mete_text_from("<end>"), 0, &tokens, NULL);
+    CU_ASSERT(tokens.count == 8 && tokens.id[3] == '<' && tokens.id[7] == '>' &&
+              tokens.start[3] == 0 && tokens.end[7] == 5);
+    int32_t none[] = {65, 257};
+    mete_buffer out = {0};
+    mete_error err = {0};
+    CU_ASSERT_EQUAL(mete_tokeniser_decode(t, none, 2, 0, &out, &err), METE_EDATA);
+    CU_ASSERT(out.length == 0 && strstr(err.message, "257"));
+    mete_buffer_free(&out);
+    mete_tokens_free(&tokens);
+    mete_tokeniser_free(t);
+}
+
+/* ---- what is refused ------------------------------------------------------------------------- */
+
+#define MODEL(vocab, merges)                                                                       \
+    "{\"type\":\"BPE\",\"unk_token\":\"a\",\"vocab\":" vocab ",\"merges\":" merges "}"
+#define LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false}"
+#define FILE_OF(model, more) "{\"model\":" model ",\"pre_tokenizer\":" LEVEL more "}"
+#define GOOD MODEL("{\"a\":0,\"b\":1,\"ab\":2}", "[\"a b\"]")
+
+static const struct {
+    const char *json, *says;
+    int code;
+} refused[] = {
+    {"", "", METE_EDATA},
+    {"[]", "the document", METE_EDATA},
+    {"{}", "model", METE_EDATA},
+    {"{\"model\":{\"type\":\"WordPiece\"}}", "model.type", METE_ENOTSUP},
+    {"{\"model\":{\"type\":\"BPE\"}}", "model.vocab", METE_EDATA},
+    {FILE_OF(MODEL("{\"a\":0}", "3"), ""), "model.merges", METE_EDATA},
+    {FILE_OF(MODEL("{\"a\":0,\"b\":0}", "[]"), ""), "both have number 0", METE_EDATA},
+    {FILE_OF(MODEL("{\"a\":0,\"a\":1}", "[]"), ""), "a", METE_EDATA},
+    {FILE_OF(MODEL("{\"a\":-1}", "[]"), ""), "from 0 to", METE_EDATA},
+    {FILE_OF(MODEL("{\"a\":1e9}", "[]"), ""), "from 0 to", METE_EDATA},
+    {FILE_OF(MODEL("{\"a\":0.5}", "[]"), ""), "from 0 to", METE_EDATA},
+    {FILE_OF(MODEL("{\"a\":\"0\"}", "[]"), ""), "from 0 to", METE_EDATA},
+    {FILE_OF(MODEL("{\"a\":0,\"b\":1}", "[\"a b\"]"), ""), "merge 1", METE_EDATA},
+    {FILE_OF(MODEL("{\"a\":0,\"ab\":1}", "[\"a b\"]"), ""), "\"b\" is not", METE_EDATA},
+    {FILE_OF(MODEL("{\"a\":0,\"b\":1,\"ab\":2}", "[\"a  b\"]"), ""), "merge 1", METE_EDATA},
+    {FILE_OF(MODEL("{\"a\":0,\"b\":1,\"ab\":2}", "[[\"a\"]]"), ""), "merge 1", METE_EDATA},
+    {FILE_OF(MODEL("{\"a\":0,\"b\":1,\"ab\":2}", "[\"a b\",[\"a\",\"b\",\"c\"]]"), ""), "merge 2",
+     METE_EDATA},
+    {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},\"pre_tokenizer\":" LEVEL "}",
+     "no token for byte 0x00", METE_ENOTSUP},
+    {FILE_OF("{\"type\":\"BPE\",\"dropout\":0.1,\"vocab\":{\"a\":0},\"merges\":[]}", ""),
+     "model.dropout", METE_ENOTSUP},
+    {FILE_OF("{\"type\":\"BPE\",\"end_of_word_suffix\":\"</w>\",\"vocab\":{},\"merges\":[]}", ""),
+     "end_of_word_suffix", METE_ENOTSUP},
+    {FILE_OF("{\"type\":\"BPE\",\"unk_token\":\"?\",\"vocab\":{},\"merges\":[]}", ""),
+     "model.unk_token", METE_EDATA},
+    {FILE_OF("{\"type\":\"BPE\",\"byte_fallback\":true,\"unk_token\":\"a\",\"vocab\":{\"a\":0},"
+             "\"merges\":[]}",
+             ""),
+     "byte_fallback", METE_ENOTSUP},
+    {FILE_OF(GOOD, ",\"added_tokens\":[{\"id\":2,\"content\":\"<s>\"}]"), "both have number 2",
+     METE_EDATA},
+    {FILE_OF(GOOD, ",\"added_tokens\":[{\"id\":9,\"content\":\"ab\"}]"), "the vocabulary says 2",
+     METE_EDATA},
+    {FILE_OF(GOOD,
+             ",\"added_tokens\":[{\"id\":9,\"content\":\"s\"},{\"id\":10,\"content\":\"s\"}]"),
+     "twice", METE_EDATA},
+    {FILE_OF(GOOD, ",\"added_tokens\":[{\"id\":9,\"content\":\"\"}]"), "0 bytes", METE_EDATA},
+    {FILE_OF(GOOD, ",\"added_tokens\":[{\"content\":\"s\"}]"), "id of added_tokens", METE_EDATA},
+    {FILE_OF(GOOD, ",\"added_tokens\":[{\"id\":9,\"content\":\"s\",\"lstrip\":1}]"), "lstrip",
+     METE_EDATA},
+    {FILE_OF(GOOD, ",\"normalizer\":{\"type\":\"NFKC\"}"), "normalizer", METE_ENOTSUP},
+    {FILE_OF(GOOD, ",\"post_processor\":{\"type\":\"BertProcessing\"}"), "post_processor",
+     METE_ENOTSUP},
+    {FILE_OF(GOOD, ",\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}"),
+     "Sequence A", METE_EDATA},
+    {FILE_OF(GOOD, ",\"decoder\":{\"type\":\"ByteFallback\"}"), "decoder", METE_ENOTSUP},
+    {"{\"model\":" GOOD "}", "pre_tokenizer", METE_ENOTSUP},
+    {"{\"model\":" GOOD ",\"pre_tokenizer\":{\"type\":\"Whitespace\"}}", "pre_tokenizer",
+     METE_ENOTSUP},
+    {"{\"model\":" GOOD ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a+)+b\"},"
+     "\"behavior\":\"Isolated\"}}",
+     "patterns", METE_ENOTSUP},
+    {"{\"model\":" GOOD ",\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[" LEVEL
+     "," LEVEL "]}}",
+     "after ByteLevel", METE_ENOTSUP},
+};
+
+static void
+bad_files(void)
+{
+    mete_error err = {0};
+    mete_tokeniser *good = mete_tokeniser_read(mete_text_from(FILE_OF(GOOD, "")), &err);
+    CU_ASSERT_PTR_NOT_NULL(good); /* what the others are made from */
+    mete_tokeniser_free(good);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        memset(&err, 0, sizeof err);
+        mete_tokeniser *t = mete_tokeniser_read(mete_text_from(refused[i].json), &err);
+        if (t || err.code != refused[i].code || !strstr(err.message, refused[i].says))
+            printf("\n%s\n  gives %d: %s", refused[i].json, err.code, err.message);
+        CU_ASSERT_PTR_NULL(t);
+        CU_ASSERT_EQUAL(err.code, refused[i].code);
+        CU_ASSERT_PTR_NOT_NULL(strstr(err.message, refused[i].says));
+        mete_tokeniser_free(t);
+    }
+    CU_ASSERT_PTR_NULL(mete_tokeniser_open("/nowhere/tokenizer.json", &err));
+    CU_ASSERT_EQUAL(err.code, METE_EIO);
+}
+
+/* ---- texts made to be slow ------------------------------------------------------------------- */
+
+/* Of 2^20 letters a, with merges a a -> aa -> aaaa ... up to 2^k, the leftmost-first rule leaves
+ * 2^(20-k) tokens of 2^k each. What is quadratic in the piece does not end. */
+static void
+long_pieces(void)
+{
+    mete_buffer json = {0};
+    char all[65], *text = malloc(1 << 20);
+    memset(all, 'a', sizeof all);
+    memset(text, 'a', 1 << 20);
+    mete_buffer_string(&json, "{\"pre_tokenizer\":" LEVEL ",\"model\":{\"type\":\"BPE\","
+                              "\"unk_token\":\"a\",\"vocab\":{\"a\":0");
+    for (int k = 1; k <= 6; k++)
+        mete_buffer_format(&json, ",\"%.*s\":%d", 1 << k, all, k);
+    mete_buffer_string(&json, "},\"merges\":[\"a a\"");
+    for (int k = 1; k < 6; k++)
+        mete_buffer_format(&json, ",\"%.*s %.*s\"", 1 << k, all, 1 << k, all);
+    mete_buffer_string(&json, "]}}");
+    mete_tokeniser *t = mete_tokeniser_read(mete_buffer_view(&json), NULL);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+    mete_tokens tokens = {0};
+    CU_ASSERT_EQUAL(mete_tokeniser_encode(t, (mete_text){text, 1 << 20}, 0, &tokens, NULL),
+                    METE_OK);
+    CU_ASSERT_EQUAL(tokens.count, 1 << 14);
+    for (size_t i = 0; i < tokens.count; i++)
+        CU_ASSERT_FATAL(tokens.id[i] == 6 && tokens.start[i] == 64 * i);
+    /* An odd rest: 2^20 - 1 = 63 more after the last whole one, so one token of each size. */
+    tokens.count = 0;
+    mete_tokeniser_encode(t, (mete_text){text, (1 << 20) - 1}, 0, &tokens, NULL);
+    CU_ASSERT_EQUAL(tokens.count, (1 << 14) - 1 + 6);
+    mete_tokens_free(&tokens);
+    mete_tokeniser_free(t);
+    mete_buffer_free(&json);
+    free(text);
+}
+
+/* Runs of spaces, line ends, marks and combining marks, through every pattern and NFC. */
+static void
+long_runs(void)
+{
+    static const char *const unit[] = {
+        " ",    "\n",           " \n", "!",        "'s", "1", "\xcc\x81", "\xcc\xa3\xcc\x81",
+        "\xff", "\xe3\x80\x80", "<|",  "e\xcc\x81"};
+    mete_tokens tokens = {0};
+    for (size_t k = 0; k < 4; k++) {
+        mete_tokeniser *t = open_named(names[k]);
+        for (size_t u = 0; u < sizeof unit / sizeof *unit; u++) {
+            mete_buffer text = {0}, back = {0};
+            while (text.length < 200000)
+                mete_buffer_string(&text, unit[u]);
+            tokens.count = 0;
+            CU_ASSERT_EQUAL(mete_tokeniser_encode(t, mete_buffer_view(&text), 0, &tokens, NULL),
+                            METE_OK);
+            mete_tokeniser_decode(t, tokens.id, tokens.count, 0, &back, NULL);
+            if (k < 2) /* the others normalise */
+                CU_ASSERT(mete_text_equal(mete_buffer_view(&text), mete_buffer_view(&back)));
+            CU_ASSERT_EQUAL(tokens.end[tokens.count - 1], text.length);
+            mete_buffer_free(&text);
+            mete_buffer_free(&back);
+        }
+        mete_tokeniser_free(t);
+    }
+    mete_tokens_free(&tokens);
+}
+
+void suite_tokeniser(void);
+
+void
+suite_tokeniser(void)
+{
+    CU_pSuite s = CU_add_suite("tokeniser", NULL, NULL);
+    CU_add_test(s, "tokens are the reference's", vectors);
+    CU_add_test(s, "what is written reads back the same", written);
+    CU_add_test(s, "any bytes come back", any_bytes);
+    CU_add_test(s, "bytes and specials", bytes_kind);
+    CU_add_test(s, "files that are refused", bad_files);
+    CU_add_test(s, "a piece of a megabyte", long_pieces);
+    CU_add_test(s, "long runs", long_runs);
+}
