@@ -340,6 +340,7 @@ make_pairs(mete_tokeniser *t)
     t->pairs = 16;
     while (t->pairs < 2 * t->merges)
         t->pairs *= 2;
+    free(t->pair);
     t->pair = calloc(t->pairs, sizeof *t->pair);
     if (!t->pair)
         return -1;
@@ -359,6 +360,7 @@ mete__tokeniser_finish(mete_tokeniser *t, mete_error *err)
 {
     mete_buffer name = {0};
     int missing = -1;
+    free(t->length);
     t->length = calloc(t->size + 1, sizeof *t->length);
     if (!t->length || make_pairs(t))
         return no_memory(err);

@@ -112,7 +112,7 @@ int mete__merge_add(mete_tokeniser *t, uint32_t left, uint32_t right, uint32_t m
 /* An added token; `added.id` may be a token of the vocabulary with the same name. */
 int mete__added_add(mete_tokeniser *t, mete_text content, mete__added added, mete_error *err);
 mete_text mete__added_text(const mete_tokeniser *t, const mete__added *added);
-/* Makes the tables that encoding reads. Nothing is added afterwards. */
+/* Makes the tables that encoding reads; again after more was added. */
 int mete__tokeniser_finish(mete_tokeniser *t, mete_error *err);
 /* Appends bytes as characters of the byte alphabet. */
 int mete__byte_names(mete_buffer *out, mete_text bytes);

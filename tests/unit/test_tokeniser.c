@@ -415,6 +415,142 @@ long_runs(void)
     mete_tokens_free(&tokens);
 }
 
+/* ---- training -------------------------------------------------------------------------------- */
+
+#define WORDS 12
+
+/* Algorithm 1 of Sennrich et al. on words of single letters, counted anew at every step. Tokens are
+ * numbers: 0 to 25 the letters, then what was made. Returns the number of merges. */
+static size_t
+train_plainly(char word[WORDS][24], size_t words, size_t most, int (*merge)[2])
+{
+    int token[WORDS][24], length[WORDS];
+    size_t merges = 0;
+    for (size_t w = 0; w < words; w++) {
+        length[w] = (int)strlen(word[w]);
+        for (int i = 0; i < length[w]; i++)
+            token[w][i] = word[w][i] - 'a';
+    }
+    for (; merges < most; merges++) {
+        static int count[64][64];
+        int left = -1, right = -1, best = 0;
+        memset(count, 0, sizeof count);
+        for (size_t w = 0; w < words; w++)
+            for (int i = 1; i < length[w]; i++)
+                count[token[w][i - 1]][token[w][i]]++;
+        for (int a = 0; a < 64; a++)
+            for (int b = 0; b < 64; b++)
+                if (count[a][b] > best)
+                    best = count[left = a][right = b];
+        if (!best)
+            break;
+        merge[merges][0] = left;
+        merge[merges][1] = right;
+        for (size_t w = 0; w < words; w++) {
+            int to = 0;
+            for (int i = 0; i < length[w]; to++)
+                if (i + 1 < length[w] && token[w][i] == left && token[w][i + 1] == right) {
+                    token[w][to] = 26 + (int)merges;
+                    i += 2;
+                } else {
+                    token[w][to] = token[w][i++];
+                }
+            length[w] = to;
+        }
+    }
+    return merges;
+}
+
+/* On words in which no letter is next to itself pairs cannot overlap, so the plain algorithm leaves
+ * nothing open: the trainer makes its merges one by one. */
+static void
+trained(void)
+{
+    mete_bpe_plan plan = {.size = sizeof plan, .split = METE_SPLIT_GPT2};
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        char word[WORDS][24], text[WORDS * 25 + 1];
+        int merge[20][2];
+        size_t at = 0;
+        for (size_t w = 0; w < WORDS; w++) {
+            size_t length = 1 + mete_hash_mix(seed, w) % 23;
+            for (size_t i = 0; i < length; i++) {
+                uint64_t r = mete_hash_mix(mete_hash_mix(seed, 99 + w), i);
+                word[w][i] = (char)('a' + r % 5);
+                if (i && word[w][i] == word[w][i - 1])
+                    word[w][i] = (char)('f' + r / 5 % 3 + 4 * (i & 1));
+            }
+            word[w][length] = '\0';
+            at += (size_t)snprintf(text + at, sizeof text - at, "%s%s", w ? "\n" : "", word[w]);
+        }
+        size_t merges = train_plainly(word, WORDS, 20, merge);
+        plan.vocabulary = 256 + merges;
+        mete_text all = {text, at};
+        mete_tokeniser *t = mete_tokeniser_train(&all, 1, &plan, NULL);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+        char made[46][64];
+        size_t next = 256;
+        for (int c = 0; c < 26; c++)
+            snprintf(made[c], sizeof made[c], "%c", 'a' + c);
+        for (size_t m = 0; m < merges; m++) {
+            int same = 0;
+            snprintf(made[26 + m], sizeof made[0], "%.31s%.31s", made[merge[m][0]],
+                     made[merge[m][1]]);
+            for (size_t k = 26; k < 26 + m; k++)
+                same |= strcmp(made[k], made[26 + m]) == 0;
+            if (same)
+                break; /* a token made twice gets one number: the plain algorithm has two */
+            CU_ASSERT(mete_text_is(mete_tokeniser_token(t, (int32_t)next++), made[26 + m]));
+        }
+        mete_tokeniser_free(t);
+    }
+}
+
+/* Reads back as it was made, takes specials first, refuses what it cannot make. */
+static void
+train_edges(void)
+{
+    const char *const special[] = {"<|end|>", "a", "a"};
+    mete_bpe_plan plan = {.size = sizeof plan,
+                          .split = METE_SPLIT_LLAMA3,
+                          .vocabulary = 300,
+                          .special = special,
+                          .specials = 2};
+    mete_text text[2] = {mete_text_from("the cat the hat"), mete_text_from("\xff the \xfe that")};
+    mete_error err = {0};
+    mete_buffer out = {0};
+    mete_tokeniser *t = mete_tokeniser_train(text, 2, &plan, &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+    CU_ASSERT_EQUAL(mete_tokeniser_special(t, mete_text_from("<|end|>")), 0);
+    CU_ASSERT(mete_tokeniser_size(t) > 257 && mete_tokeniser_size(t) < 300); /* it ran dry */
+    CU_ASSERT_EQUAL(mete_tokeniser_write(t, &out), METE_OK);
+    mete_tokeniser *again = mete_tokeniser_read(mete_buffer_view(&out), &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(again);
+    mete_tokens tokens = {0};
+    mete_tokeniser_encode(again, mete_text_from(" the"), 0, &tokens, NULL);
+    CU_ASSERT_EQUAL(tokens.count, 1);
+    mete_tokens_free(&tokens);
+    mete_tokeniser_free(again);
+    mete_tokeniser_free(t);
+    mete_buffer_free(&out);
+    plan.specials = 3;
+    CU_ASSERT_PTR_NULL(mete_tokeniser_train(text, 2, &plan, &err));
+    CU_ASSERT(strstr(err.message, "twice") != NULL);
+    plan.specials = 0;
+    plan.vocabulary = 255;
+    CU_ASSERT_PTR_NULL(mete_tokeniser_train(text, 2, &plan, &err));
+    CU_ASSERT(err.code == METE_EINVAL && strstr(err.message, "from 256"));
+    plan.vocabulary = 400; /* nothing to learn from is no error: the bytes */
+    t = mete_tokeniser_train(NULL, 0, &plan, &err);
+    CU_ASSERT(t && mete_tokeniser_size(t) == 256);
+    mete_tokeniser_free(t);
+    plan.least = 3; /* " the" twice only; "th" and "the" thrice or more */
+    t = mete_tokeniser_train(text, 2, &plan, &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+    for (size_t i = 0; i < mete_tokeniser_size(t); i++)
+        CU_ASSERT_FALSE(mete_text_is(mete_tokeniser_token(t, (int32_t)i), " that"));
+    mete_tokeniser_free(t);
+}
+
 void suite_tokeniser(void);
 
 void
@@ -426,6 +562,8 @@ suite_tokeniser(void)
     CU_add_test(s, "any bytes come back", any_bytes);
     CU_add_test(s, "bytes and specials", bytes_kind);
     CU_add_test(s, "files that are refused", bad_files);
+    CU_add_test(s, "merges as the plain algorithm learns them", trained);
+    CU_add_test(s, "training at its edges", train_edges);
     CU_add_test(s, "a piece of a megabyte", long_pieces);
     CU_add_test(s, "long runs", long_runs);
 }
