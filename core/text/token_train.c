@@ -1,9 +1,9 @@
 /* token_train.c - learns the merges of byte-level BPE from texts (Sennrich et al. 2016).
  *
  * Pieces are counted once, so a step costs what changes: the words that hold the merged pair. A
- * heap gives the most frequent pair; its counts go stale and are corrected when they come up, since
  * heap gives the most frequent pair; its counts go stale and are corrected when they come up: a
- * count only falls after its entry was made. An entry owns the words its pair was met in when
+ * count only falls after its entry was made. An entry owns the words its pair was met in when the
+ * entry was made, as in the reference, whose merges these are one by one.
  */
 #include "text/token.h"
 
