@@ -32,7 +32,7 @@ show(mete__judged *out, const mete_batch *batch, const mete_scores *scores)
 /* Sums over all held-out batches. */
 typedef struct sums {
     double length, nll, returned;
-    uint64_t rows, tokens, ended;
+    uint64_t rows, tokens, bytes;
 } sums;
 
 static int
@@ -70,6 +70,57 @@ judge_batch(mete__loop *loop, const mete_batch *batch, mete__judged *out, sums *
     return status;
 }
 
+/* Adds what the policy gives the steps of a batch of given texts, and the bytes they stand for: a
+ * policy that cuts a text is asked about what it kept. */
+static int
+weigh_batch(mete__loop *loop, const mete_batch *batch, const float *vector, sums *s,
+            mete_error *err)
+{
+    float *logp = malloc((batch->steps + 1) * sizeof *logp);
+    if (!logp)
+        return mete_error_set(err, METE_ENOMEM, "out of memory");
+    int status = mete__logp_under(loop, vector, batch, logp, err);
+    for (size_t t = 0; t < batch->steps && !status; t++)
+        s->nll -= (double)logp[t];
+    s->tokens += batch->steps;
+    for (size_t i = 0; i < batch->episodes; i++) {
+        uint32_t last = 0;
+        for (size_t t = batch->step_begin[i]; batch->span && t < batch->step_begin[i + 1]; t++)
+            last = batch->span[2 * t + 1] > last ? batch->span[2 * t + 1] : last;
+        s->bytes += batch->span ? last : batch->response[i].length;
+        s->rows++;
+    }
+    free(logp);
+    return status;
+}
+
+/* How likely the policy finds held-out texts of the environment. */
+static int
+weigh_texts(mete__loop *loop, mete__judged *out, mete_error *err)
+{
+    mete_params params = mete__loop_params(loop);
+    sums s = {0};
+    loop->held.collected = 0;
+    while (s.rows < loop->evaluate_episodes) {
+        mete__engine_reset(loop->engine);
+        const mete_batch *batch = mete__rollout_batch(&loop->held, &params, METE_ACT_EVALUATE, 1,
+                                                      loop->evaluate_responses, NULL, err);
+        if (!batch)
+            return err->code;
+        if (!batch->episodes)
+            break;
+        int status = weigh_batch(loop, batch, params.vector, &s, err);
+        if (status)
+            return status;
+    }
+    mete__engine_reset(loop->engine);
+    if (s.tokens)
+        mete__metrics_add(&out->metrics, exp(s.nll / (double)s.tokens), "eval/perplexity");
+    if (s.bytes)
+        mete__metrics_add(&out->metrics, s.nll / log(2) / (double)s.bytes, "eval/bits_per_byte");
+    return METE_OK;
+}
+
 int
 mete__evaluate(mete__loop *loop, mete__judged *out, mete_error *err)
 {
@@ -100,7 +151,7 @@ mete__evaluate(mete__loop *loop, mete__judged *out, mete_error *err)
     if (s.tokens)
         mete__metrics_add(&out->metrics, exp(s.nll / (double)s.tokens),
                           "eval/reference_perplexity");
-    return METE_OK;
+    return loop->evaluate_responses ? weigh_texts(loop, out, err) : METE_OK;
 }
 
 /* ---- kept with a checkpoint, so that a resumed run can still say what changed ---------------- */

@@ -193,7 +193,8 @@ read_evaluate(mete__loop *loop, mete__errors *errors)
     loop->evaluate_every = (uint64_t)mete__value_int(group, "every", 0, 0, INT64_MAX / 4, errors);
     loop->evaluate_episodes = (uint64_t)mete__value_int(group, "episodes", 64, 1, 10000000, errors);
     loop->evaluate_greedy = mete__value_bool(group, "greedy", false, errors);
-    mete__value_unknown(group, "every episodes greedy", errors);
+    loop->evaluate_responses = mete__value_string(group, "responses", NULL, errors);
+    mete__value_unknown(group, "every episodes greedy responses", errors);
 }
 
 void

@@ -3,9 +3,6 @@
 
 #include <stdlib.h>
 
-#include "text/input.h"
-#include "text/json.h"
-
 #define FILE_MOST ((size_t)256 << 20)
 
 static int
@@ -395,20 +392,14 @@ mete_tokeniser *
 mete_tokeniser_open(const char *path, mete_error *err)
 {
     mete_error why = {0};
+    mete_buffer text = {0};
     mete_tokeniser *t = NULL;
-    mete__input *input = mete__input_open(path, FILE_MOST, err);
-    int more = input ? 1 : -1;
-    while (more > 0)
-        more = mete__input_more(input, &why);
-    if (more == METE_EDATA && !why.message[0])
-        mete_error_set(&why, METE_EDATA, "%s is larger than %zu MiB", path, FILE_MOST >> 20);
-    if (more == 0 && (t = mete_tokeniser_read(mete__input_view(input), &why)) == NULL) {
-        mete_error inner = why;
-        mete_error_set(&why, inner.code, "%s: %s", path, inner.message);
+    if (mete_file_read(path, FILE_MOST, &text, err) == METE_OK) {
+        t = mete_tokeniser_read(mete_buffer_view(&text), &why);
+        if (!t)
+            mete_error_set(err, why.code, "%s: %s", path, why.message);
     }
-    if (!t && input)
-        mete_error_set(err, why.code, "%s", why.message);
-    mete__input_close(input);
+    mete_buffer_free(&text);
     return t;
 }
 

@@ -104,6 +104,11 @@ mete_buffer_view(const mete_buffer *buffer)
     return text;
 }
 
+/* Appends the bytes of a file, plain or gzip (known by its first bytes), of at most `most` bytes
+ * once unzipped. METE_EIO, METE_ENOMEM, or METE_EDATA: larger, or a damaged gzip; with a sentence
+ * that names the file. */
+METE_API int mete_file_read(const char *path, size_t most, mete_buffer *out, mete_error *err);
+
 /* ---- UTF-8 ----------------------------------------------------------------------------------- */
 
 /* Bytes before the first that is not UTF-8 (no overlong forms, no surrogates, at most U+10FFFF);
