@@ -333,13 +333,15 @@ mete_file_read(const char *path, size_t most, mete_buffer *out, mete_error *err)
     mete__input *input = mete__input_open(path, WINDOW, err);
     size_t before = out->length;
     int more = input ? 1 : METE_EIO;
-    while (more > 0 && (more = mete__input_more(input, err)) >= 0) {
+    while (more > 0) { /* some bytes are at hand from the start; the window is emptied each time */
         mete_text view = mete__input_view(input);
         if (view.length > most - (out->length - before))
             more = mete_error_set(err, METE_EDATA, "%s: is larger than %zu bytes", path, most);
         else if (mete_buffer_text(out, view))
             more = mete_error_set(err, METE_ENOMEM, "%s: out of memory", path);
         mete__input_skip(input, view.length);
+        if (more > 0)
+            more = mete__input_more(input, err);
     }
     if (more < 0 && input)
         out->length = before;

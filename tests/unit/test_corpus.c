@@ -161,6 +161,19 @@ files(void)
     CU_ASSERT_EQUAL(mete_file_read("c.txt", text.length - 1, &read, &err), METE_EDATA);
     CU_ASSERT(read.length == text.length + 1 && strstr(err.message, "c.txt"));
     CU_ASSERT_EQUAL(mete_file_read("nowhere.txt", 10, &read, &err), METE_EIO);
+    /* Larger than the window it is read through. */
+    FILE *file = fopen("c.txt", "w");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    mete_buffer_clear(&text);
+    for (uint64_t i = 0; i < 150000; i++) {
+        uint64_t r = mete_hash_mix(4, i);
+        mete_buffer_append(&text, &r, sizeof r);
+    }
+    fwrite(text.data, 1, text.length, file);
+    fclose(file);
+    mete_buffer_clear(&read);
+    CU_ASSERT_EQUAL(mete_file_read("c.txt", 1 << 30, &read, &err), METE_OK);
+    CU_ASSERT(mete_text_equal(mete_buffer_view(&read), mete_buffer_view(&text)));
     mete_buffer_free(&read);
     mete_buffer_free(&text);
     unlink("c.txt");
