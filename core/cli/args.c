@@ -25,6 +25,8 @@ static const struct option table[] = {
     {"n", required_argument, NULL, METE__TAKES_N},
     {"temperature", required_argument, NULL, METE__TAKES_TEMPERATURE},
     {"max-tokens", required_argument, NULL, METE__TAKES_MAX_TOKENS},
+    {"vocab", required_argument, NULL, METE__TAKES_VOCAB},
+    {"split", required_argument, NULL, METE__TAKES_SPLIT},
     {"quiet", no_argument, NULL, METE__TAKES_QUIET},
     {"force", no_argument, NULL, METE__TAKES_FORCE},
     {"nodes", no_argument, NULL, METE__TAKES_NODES},
@@ -156,6 +158,14 @@ take(mete__args *args, int flag, const char *value)
             !(args->temperature >= 0 && args->temperature <= 100))
             return mete__misused(args->command,
                                  "--temperature wants a number from 0 to 100, not \"%s\"", value);
+        break;
+    case METE__TAKES_VOCAB:
+        if (!number(value, 1, UINT32_MAX, &args->vocab))
+            return mete__misused(args->command, "--vocab wants a whole number from 1, not \"%s\"",
+                                 value);
+        break;
+    case METE__TAKES_SPLIT:
+        args->split = value;
         break;
     case METE__TAKES_QUIET:
         args->quiet = true;

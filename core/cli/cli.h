@@ -33,7 +33,9 @@ enum {
     METE__TAKES_MODEL = 1u << 21,
     METE__TAKES_N = 1u << 22,
     METE__TAKES_TEMPERATURE = 1u << 23,
-    METE__TAKES_MAX_TOKENS = 1u << 24
+    METE__TAKES_MAX_TOKENS = 1u << 24,
+    METE__TAKES_VOCAB = 1u << 25,
+    METE__TAKES_SPLIT = 1u << 26
 };
 
 typedef struct mete__args {
@@ -49,6 +51,8 @@ typedef struct mete__args {
     const char *prompt, *model; /* of generate, as are these: */
     uint64_t n, max_tokens;     /* 1 and 0 where not given */
     double temperature;         /* 1 */
+    uint64_t vocab;             /* of tokeniser, as is this; 0: not given */
+    const char *split;
 } mete__args;
 
 /* Reads argv (argv[0] is the command's name). true: go on. false: *code is the exit code, and
@@ -84,5 +88,6 @@ int mete__command_check(int argc, char **argv);
 int mete__command_plugins(int argc, char **argv);
 int mete__command_new(int argc, char **argv);
 int mete__command_selftest(int argc, char **argv);
+int mete__command_tokeniser(int argc, char **argv);
 
 #endif

@@ -25,6 +25,7 @@ static const struct command {
     {"plugins", mete__command_plugins, "list the plugins, or print the manual of one"},
     {"new", mete__command_new, "write the folder of a new plugin to start from"},
     {"selftest", mete__command_selftest, "check a plugin against the contract"},
+    {"tokeniser", mete__command_tokeniser, "learn a vocabulary from text; text to tokens and back"},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
