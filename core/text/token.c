@@ -84,6 +84,7 @@ mete__tokeniser_new(mete_error *err)
     }
     t->serial = atomic_fetch_add(&made, 1) + 1;
     t->unknown = -1;
+    t->most = METE_TOKENS_MOST;
     return t;
 }
 
@@ -180,9 +181,11 @@ static int
 define(mete_tokeniser *t, uint32_t id, mete_text name, size_t bytes, mete_error *err)
 {
     mete_text brief = shown(name);
-    if (id >= METE_TOKENS_MOST)
-        return mete_error_set(err, METE_EDATA, "token \"%.*s\" has number %u; the greatest is %d",
-                              (int)brief.length, brief.data, id, METE_TOKENS_MOST - 1);
+    if (id >= t->most)
+        return mete_error_set(err, METE_EDATA,
+                              "token \"%.*s\" has number %u; of so many tokens the greatest "
+                              "allowed is %u",
+                              (int)brief.length, brief.data, id, t->most - 1);
     if (id < t->size && t->token[id].known) {
         mete_text other = shown(mete__token_name(t, id));
         return mete_error_set(err, METE_EDATA, "tokens \"%.*s\" and \"%.*s\" both have number %u",

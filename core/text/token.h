@@ -72,6 +72,7 @@ struct mete_tokeniser {
     uint64_t serial; /* of this tokeniser in the process: scratch knows whose it is */
     mete__token *token;
     size_t size, room;
+    uint32_t most; /* no number is as large: a small file cannot ask for a large table */
     mete_buffer names, bytes;
     uint32_t *name_slot; /* [name_slots] token number + 1 by its name */
     size_t name_slots;

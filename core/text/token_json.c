@@ -359,6 +359,11 @@ read_root(mete_tokeniser *t, const mete_json *root, mete_error *err)
     int status;
     if (mete_json_kind(root) != METE_JSON_OBJECT)
         return wrong(err, "the document", "an object");
+    /* Numbers may have holes, but most are used. */
+    size_t tokens = mete_json_count(mete_json_get(mete_json_get(root, "model"), "vocab")) +
+                    mete_json_count(mete_json_get(root, "added_tokens"));
+    if (tokens < (METE_TOKENS_MOST - 65536) / 4)
+        t->most = (uint32_t)(65536 + 4 * tokens);
     if ((status = read_model(t, mete_json_get(root, "model"), err)) ||
         (status = read_added(t, mete_json_get(root, "added_tokens"), err)) ||
         (status = read_sequence(t, mete_json_get(root, "normalizer"), "normalizer", "normalizers",

@@ -32,7 +32,8 @@ extern "C" {
 
 typedef struct mete_tokeniser mete_tokeniser;
 
-/* Token numbers are in [0, METE_TOKENS_MOST); texts have less than 4 GiB. */
+/* Token numbers are in [0, METE_TOKENS_MOST), in a file of n tokens also under 65536 + 4 n; texts
+ * have less than 4 GiB. */
 #define METE_TOKENS_MOST (1 << 24)
 
 /* Patterns that cut a text into pieces; tokens never cross a cut. */

@@ -280,6 +280,7 @@ static const struct {
     {FILE_OF(MODEL("{\"a\":0,\"a\":1}", "[]"), ""), "a", METE_EDATA},
     {FILE_OF(MODEL("{\"a\":-1}", "[]"), ""), "from 0 to", METE_EDATA},
     {FILE_OF(MODEL("{\"a\":1e9}", "[]"), ""), "from 0 to", METE_EDATA},
+    {FILE_OF(MODEL("{\"a\":70000}", "[]"), ""), "has number 70000", METE_EDATA},
     {FILE_OF(MODEL("{\"a\":0.5}", "[]"), ""), "from 0 to", METE_EDATA},
     {FILE_OF(MODEL("{\"a\":\"0\"}", "[]"), ""), "from 0 to", METE_EDATA},
     {FILE_OF(MODEL("{\"a\":0,\"b\":1}", "[\"a b\"]"), ""), "merge 1", METE_EDATA},
