@@ -334,6 +334,15 @@ answer(mete_ctx *cx, mete_node *policy, const mete_params *params, const mete_re
     return mete__choose_derived(cx, policy, params, requests, replies);
 }
 
+/* A check spends nothing: remote models are opened, and not asked. */
+static const mete_replies *
+replies_unasked(const mete_replies *replies)
+{
+    for (size_t i = 0; i < replies->count; i++)
+        replies->item[i].reason = mete_text_from("a check asks no remote model");
+    return replies;
+}
+
 static const mete_replies *
 ask(mete_ctx *cx, mete_node *model, const mete_request *request, size_t count, int what)
 {
@@ -343,6 +352,8 @@ ask(mete_ctx *cx, mete_node *model, const mete_request *request, size_t count, i
     mete_replies *replies = requests ? mete__replies_new(cx, count) : NULL;
     if (!replies)
         return NULL;
+    if (policy->engine->options.check_only && policy->plugin->as.head.flags & METE_WAITS)
+        return replies_unasked(replies);
     if (count && (answer(cx, policy, &params, requests, replies, what) ||
                   replies_check(cx, policy, requests, replies, what)))
         return NULL;

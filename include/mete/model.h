@@ -168,8 +168,9 @@ mete_reply_at(const mete_replies *replies, size_t i)
 /* Each asks `model` (a METE_MODEL option) all `count` requests, and returns as many replies in the
  * same order. NULL after an error that concerns the whole call (a bad request, a model that cannot
  * do this, no memory), which the asker passes on; whatever concerns one row is in its status. A
- * node that asks models should carry METE_WAITS. [any function but open, close, save and load; from
- * any thread] */
+ * node that asks models should carry METE_WAITS. `mete check` asks no remote model (one that
+ * carries METE_WAITS): its replies fail, saying so. [any function but open, close, save and load;
+ * from any thread] */
 
 /* Samples an answer to each. A model with `act` alone, which knows single prompts, is asked through
  * it: one METE_USER message, no top_k, top_p, min_p, repeat_penalty, schema or alternatives. */

@@ -39,7 +39,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         global running, most
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = body["messages"][-1]["content"]
-        word = text.split()[0]
+        word = (text.split() or [""])[0]
         with lock:
             tries[text] = n = tries.get(text, 0) + 1
             running += 1

@@ -108,7 +108,9 @@ reward = { use = "asks"; judge = "m"; };
 C
 for w in sure unsure other plain 401; do echo "{\"response\":\"$w\"}"; done > score.jsonl
 export METE_PLUGIN_PATH="$METE_PLUGIN_PATH:$METE_BUILDDIR/tests/plugins"
+lines=$(wc -l < seen.jsonl)
 mete check score.cfg > check.txt 2>&1
+[ "$(wc -l < seen.jsonl)" = "$lines" ] # a check costs nothing
 mete score score.cfg --in score.jsonl --quiet > scores.txt
 python3 - <<'P'
 import json
@@ -119,6 +121,21 @@ assert abs(rows[1]["reward"] - .6 / .8) < 1e-6, rows[1]
 assert rows[2]["reward"] is None and "'maybe', which is none" in rows[2]["reason"], rows[2]
 assert rows[3]["reward"] == 1, rows[3]                      # no log-probabilities: what it said
 assert rows[4]["reward"] is None and rows[4]["status"] == "failed" and "HTTP 401" in rows[4]["reason"]
+P
+
+# A rate is the url's: two models of it, asked one after the other, share the spacing.
+fake="use = \"openai\"; url = \"http://127.0.0.1:$(cat port)/v1\"; model = \"fake\"; requests_per_minute = 1200;"
+cat > rate.cfg <<C
+models = { m = { $fake }; n = { $fake }; };
+reward = { use = "sum"; of = ( { name = "a"; use = "asks"; judge = "m"; }, { name = "b"; use = "asks"; judge = "n"; } ); };
+C
+for i in 1 2 3 4 5; do echo "{\"response\":\"plain rate$i\"}"; done > rate.jsonl
+mete score rate.cfg --in rate.jsonl --quiet > rates.txt
+python3 - <<'P'
+import json
+assert [json.loads(l)["reward"] for l in open("rates.txt")] == [2] * 5, open("rates.txt").read()
+times = sorted(s["at"] for s in map(json.loads, open("seen.jsonl")) if "rate" in s["text"])
+assert len(times) == 10 and all(b - a >= 0.04 for a, b in zip(times, times[1:])), times
 P
 
 # A run's folder tells what was used, and how to get at the key, but not the key.
