@@ -20,6 +20,10 @@
  *   post_processor  null, ByteLevel, TemplateProcessing (of one text), or a Sequence of these
  *   decoder         null or ByteLevel
  *   truncation, padding   ignored: the caller decides on lengths
+ *
+ * Where the result may still differ from the reference's (tokenizers 0.23): NFC knows the marks that
+ * Unicode added since its version 9, of which 59 can then be put in another order, or keep a letter
+ * and a mark after them apart; single_word does not know the letters added since PCRE2's version.
  */
 #ifndef METE_TOKENISER_H
 #define METE_TOKENISER_H
