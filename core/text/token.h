@@ -95,6 +95,7 @@ struct mete_tokeniser {
     size_t steps;
     mete__template around;
     pcre2_code *pattern[METE_SPLIT_QWEN2 + 1], *word;
+    uint8_t kind[256]; /* of bytes, for what of a text is ASCII (token_split.c) */
 };
 
 /* ---- the store (token.c) ---- */
