@@ -21,9 +21,9 @@
  *   decoder         null or ByteLevel
  *   truncation, padding   ignored: the caller decides on lengths
  *
- * Where the result may still differ from the reference's (tokenizers 0.23): NFC knows the marks that
- * Unicode added since its version 9, of which 59 can then be put in another order, or keep a letter
- * and a mark after them apart; single_word does not know the letters added since PCRE2's version.
+ * Where the result may still differ from the reference's (tokenizers 0.23): NFC knows the marks
+ * that Unicode added since its version 9, 59 of which change the order or the joining of marks
+ * beside them; single_word does not know the letters added since the version PCRE2 has.
  */
 #ifndef METE_TOKENISER_H
 #define METE_TOKENISER_H

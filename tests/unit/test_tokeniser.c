@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include <mete/random.h>
-#include <mete/tokeniser.h>
+#include "text/token.h"
 
 static const char *const names[] = {"gpt2", "llama3", "qwen2", "flags", "unk", "unk_fused"};
 
@@ -350,6 +350,43 @@ bad_files(void)
     CU_ASSERT_EQUAL(err.code, METE_EIO);
 }
 
+/* ---- pieces ---------------------------------------------------------------------------------- */
+
+/* What is found without the matcher is what the matcher finds: a tokeniser that takes every byte
+ * for one that is not ASCII cuts the same. */
+static void
+ascii_pieces(void)
+{
+    static const char letters[] = "abzSTMDREVLstmdrevl019''''    \n\n\r\t\v\x1c.,-(<\x7f";
+    mete__matcher matcher = {0};
+    CU_ASSERT_EQUAL_FATAL(mete__matcher_open(&matcher, NULL), METE_OK);
+    for (size_t k = 0; k < 3; k++) {
+        mete_tokeniser *t = open_named(names[k]), *slow = open_named(names[k]);
+        mete_split split = t->step[0].split;
+        memset(slow->kind, slow->kind[0x80], sizeof slow->kind);
+        for (uint64_t seed = 0; seed < 3000; seed++) {
+            mete_buffer text = {0};
+            for (uint64_t i = 0; i <= mete_hash_mix(seed, 0) % 40; i++) {
+                uint64_t r = mete_hash_mix(seed, i + 1);
+                if (r % 16)
+                    mete_buffer_byte(&text, letters[(r >> 8) % (sizeof letters - 1)]);
+                else
+                    mete_buffer_code(&text, (r >> 8 & 1) ? 0x17f : (r >> 8 & 2) ? 0x3000 : 0xe9);
+            }
+            mete_text all = mete_buffer_view(&text);
+            for (size_t at = 0; at < all.length;) {
+                size_t end = mete__split_next(t, &matcher, split, all, at, NULL);
+                CU_ASSERT_EQUAL_FATAL(end, mete__split_next(slow, &matcher, split, all, at, NULL));
+                at = end;
+            }
+            mete_buffer_free(&text);
+        }
+        mete_tokeniser_free(t);
+        mete_tokeniser_free(slow);
+    }
+    mete__matcher_close(&matcher);
+}
+
 /* ---- texts made to be slow ------------------------------------------------------------------- */
 
 /* Of 2^20 letters a, with merges a a -> aa -> aaaa ... up to 2^k, the leftmost-first rule leaves
@@ -563,6 +600,7 @@ suite_tokeniser(void)
     CU_add_test(s, "any bytes come back", any_bytes);
     CU_add_test(s, "bytes and specials", bytes_kind);
     CU_add_test(s, "files that are refused", bad_files);
+    CU_add_test(s, "pieces with and without the matcher", ascii_pieces);
     CU_add_test(s, "merges as the plain algorithm learns them", trained);
     CU_add_test(s, "training at its edges", train_edges);
     CU_add_test(s, "a piece of a megabyte", long_pieces);
