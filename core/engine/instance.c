@@ -5,6 +5,7 @@
  */
 #include "engine/context.h"
 #include "engine/options.h"
+#include "nn/nn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -465,6 +466,7 @@ mete__engine_open(mete__config *config, const mete__engine_options *options, met
     mete__engine *engine = calloc(1, sizeof *engine);
     if (!engine)
         return NULL;
+    mete__nn_init();
     engine->config = config;
     engine->options = *options;
     engine->errors = errors;

@@ -7,22 +7,59 @@
 
 #include <cblas.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* Several builds of one loop, chosen by the machine; not under sanitizers, whose run-time is not up
- * yet when the choice is made, and not with compilers that lack it. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
-    !defined(__SANITIZE_ADDRESS__)
-#define WIDE __attribute__((target_clones("default", "avx2", "avx512f")))
+/* ---- OpenBLAS ---------------------------------------------------------------------------------- */
+
+/* How OpenBLAS chooses its kernels anew; builds for one processor only lack these. */
+extern void gotoblas_dynamic_init(void) __attribute__((weak));
+extern void gotoblas_dynamic_quit(void) __attribute__((weak));
+
+#if defined(__x86_64__) && defined(__GNUC__)
+/* OpenBLAS knows processors by their model numbers and falls back to its SSE3 kernels ("Prescott",
+ * five times slower) on any newer than itself. Such a one is told to use the kernels for the
+ * instructions it has. A choice made by the user (OPENBLAS_CORETYPE) stands. */
+static void
+choose_kernels(void)
+{
+    if (!gotoblas_dynamic_init || !gotoblas_dynamic_quit || getenv("OPENBLAS_CORETYPE") ||
+        strcmp(openblas_get_corename(), "Prescott") != 0)
+        return;
+    __builtin_cpu_init();
+    const char *core = NULL;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        core = "SkylakeX";
+    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        core = "Haswell";
+    if (!core || setenv("OPENBLAS_CORETYPE", core, 1))
+        return;
+    gotoblas_dynamic_quit();
+    gotoblas_dynamic_init();
+    unsetenv("OPENBLAS_CORETYPE");
+}
 #else
-#define WIDE
+static void
+choose_kernels(void)
+{
+}
 #endif
+
+static void
+open_once(void)
+{
+    choose_kernels();
+    openblas_set_num_threads(1);
+}
 
 void
 mete__nn_init(void)
 {
-    openblas_set_num_threads(1);
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, open_once);
 }
 
 void
@@ -56,7 +93,7 @@ exp_one(float x)
     return x < -87.3f ? 0.0f : result;
 }
 
-WIDE void
+METE_WIDE void
 mete__exp(const float *x, float *out, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -64,7 +101,7 @@ mete__exp(const float *x, float *out, size_t n)
 }
 
 /* A rational minimax fit, odd over even, on [-7.9, 7.9], past which float32's tanh is 1. */
-WIDE void
+METE_WIDE void
 mete__tanh(float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -85,7 +122,7 @@ mete__tanh(float *x, size_t n)
     }
 }
 
-WIDE static void
+METE_WIDE static void
 relu(float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -129,7 +166,7 @@ mete_dense_run(const float *x, size_t n, size_t in, const float *w, const float 
     mete__activate(act, out, n * outs);
 }
 
-WIDE static float
+METE_WIDE static float
 row_max(const float *x, size_t n)
 {
     float most = x[0];
@@ -139,7 +176,7 @@ row_max(const float *x, size_t n)
 }
 
 /* Sum of exp(x - most), in 16 partial sums: the order is fixed and the loop vectorises. */
-WIDE static double
+METE_WIDE static double
 exp_sum(const float *x, size_t n, float most)
 {
     float part[16] = {0};
