@@ -148,6 +148,8 @@ int mete__ctx_blame(const mete_node *node, int code, mete_error *err);
 /* batch.c */
 void mete__view_filter(const mete_batch *batch, mete_visible most, mete__arena *arena,
                        mete_batch *out);
+/* The first of `count` rising offsets that is not below `row`; count when none is. */
+size_t mete__offset_find(const uint32_t *offset, size_t count, size_t row);
 /* Rows [from, to) as a batch of their own; false when memory ran out. */
 bool mete__batch_range(const mete_batch *batch, size_t from, size_t to, mete__arena *arena,
                        mete_batch *out);

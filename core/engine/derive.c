@@ -61,6 +61,20 @@ start_at(uint32_t level, size_t row, size_t step, size_t group, size_t turn)
     }
 }
 
+size_t
+mete__offset_find(const uint32_t *offset, size_t count, size_t row)
+{
+    size_t low = 0;
+    while (low < count) {
+        size_t middle = low + (count - low) / 2;
+        if (offset[middle] < row)
+            low = middle + 1;
+        else
+            count = middle;
+    }
+    return low;
+}
+
 bool
 mete__batch_range(const mete_batch *batch, size_t from, size_t to, mete__arena *arena,
                   mete_batch *out)
@@ -83,20 +97,14 @@ mete__batch_range(const mete_batch *batch, size_t from, size_t to, mete__arena *
         moved(batch->final_observation, from, batch->observation_size * sizeof(float));
     out->final_value = moved(batch->final_value, from, batch->heads * sizeof(float));
 
-    size_t group = 0, groups = 0;
-    while (group < batch->groups && batch->group[group] < from)
-        group++;
-    while (group + groups < batch->groups && batch->group[group + groups] < to)
-        groups++;
+    size_t group = mete__offset_find(batch->group, batch->groups, from);
+    size_t groups = mete__offset_find(batch->group, batch->groups, to) - group;
     out->groups = groups;
     if (groups && !(out->group = rebased(batch->group + group, groups, arena)))
         return false;
     if (batch->scene) {
-        size_t scene = 0, scenes = 0;
-        while (scene < batch->scenes && batch->scene[scene] < from)
-            scene++;
-        while (scene + scenes < batch->scenes && batch->scene[scene + scenes] < to)
-            scenes++;
+        size_t scene = mete__offset_find(batch->scene, batch->scenes, from);
+        size_t scenes = mete__offset_find(batch->scene, batch->scenes, to) - scene;
         out->scenes = scenes;
         if (!(out->scene = rebased(batch->scene + scene, scenes, arena)))
             return false;

@@ -147,9 +147,7 @@ chunk_make(mete__frame *frame, size_t from, size_t to, mete__chunk *chunk)
     chunk->row = from;
     chunk->step = batch->step_begin && from < batch->episodes ? batch->step_begin[from] : 0;
     chunk->turn = batch->turn_begin && from < batch->episodes ? batch->turn_begin[from] : 0;
-    chunk->group = 0;
-    while (chunk->group < batch->groups && batch->group[chunk->group] < from)
-        chunk->group++;
+    chunk->group = mete__offset_find(batch->group, batch->groups, from);
     mete__view_filter(&chunk->all, METE_SEE_REWARD, frame->arena, &chunk->reward);
     return true;
 }
@@ -218,6 +216,20 @@ see_children(mete_ctx *cx)
 #define EXPONENT_ONE UINT64_C(0x0010000000000000)
 #define SIGN UINT64_C(0x8000000000000000)
 
+/* Is each a number? Bits, not sums: an OR has no order, so the loop vectorises; infinities and NaN
+ * are the numbers whose exponent is all ones. */
+METE_WIDE static bool
+all_finite(const double *x, size_t n)
+{
+    uint64_t odd = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        odd |= (bits & EXPONENT) + EXPONENT_ONE;
+    }
+    return !(odd & SIGN);
+}
+
 /* Sums steps into episodes where the value is per step, and refuses numbers that are none. */
 static int
 settle(mete_ctx *cx, const mete_batch *batch, mete_scores *out)
@@ -230,21 +242,13 @@ settle(mete_ctx *cx, const mete_batch *batch, mete_scores *out)
                 sum += step[t];
             out->episode[i] = sum;
         }
-    /* Bits, not sums: an OR has no order, so both passes vectorise. Infinities and NaN are the
-     * numbers whose exponent is all ones. */
     uint8_t marked = 0;
-    uint64_t odd = 0;
     for (size_t i = 0; i < batch->episodes; i++)
         marked |= out->status[i];
     for (size_t i = 0; marked && i < batch->episodes; i++)
         if (out->status[i])
             out->episode[i] = 0;
-    for (size_t i = 0; i < batch->episodes; i++) {
-        uint64_t bits;
-        memcpy(&bits, &out->episode[i], sizeof bits);
-        odd |= ((bits & EXPONENT) + EXPONENT_ONE) & SIGN;
-    }
-    if (odd == 0)
+    if (all_finite(out->episode, batch->episodes))
         return METE_OK;
     for (size_t i = 0; i < batch->episodes; i++)
         if (!isfinite(out->episode[i]))

@@ -4,13 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
-    !defined(__SANITIZE_ADDRESS__)
-#define WIDE __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define WIDE
-#endif
-
 int
 mete__optimiser_init(mete__optimiser *optimiser, size_t count, mete_error *err)
 {
@@ -34,7 +27,7 @@ mete__optimiser_free(mete__optimiser *optimiser)
 }
 
 /* Sum of squares in 16 partial sums of a fixed order, so that it vectorises with the same bits. */
-WIDE static double
+METE_WIDE static double
 sum_squares(const float *x, size_t n)
 {
     double part[16] = {0};
@@ -50,7 +43,7 @@ sum_squares(const float *x, size_t n)
     return sum;
 }
 
-WIDE static void
+METE_WIDE static void
 sgd(float *restrict p, const float *restrict g, float *restrict m, size_t n, float scale,
     float rate, float momentum, float decay)
 {
@@ -62,7 +55,7 @@ sgd(float *restrict p, const float *restrict g, float *restrict m, size_t n, flo
 }
 
 /* rate includes the bias correction of the first moment, root that of the second. */
-WIDE static void
+METE_WIDE static void
 adam(float *restrict p, const float *restrict g, float *restrict m, float *restrict v, size_t n,
      float scale, float rate, float root, float b1, float b2, float epsilon, float coupled,
      float decoupled)

@@ -27,6 +27,16 @@ extern "C" {
 #define METE_PRINTF(string, first) __attribute__((format(printf, string, first)))
 #define METE_CHECKED __attribute__((warn_unused_result))
 
+/* Before a function: its loops are built once for each vector width, and the machine picks. Without
+ * contraction (mete.pc says -ffp-contract=off) the bits are the same for each. Not under
+ * sanitizers, whose run-time is not up yet when the choice is made. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
+    !defined(__SANITIZE_ADDRESS__)
+#define METE_WIDE __attribute__((target_clones("default", "avx2", "avx512f")))
+#else
+#define METE_WIDE
+#endif
+
 /* What functions return: METE_OK, or one of these. The message is recorded once, where it failed.
  * */
 typedef enum mete_status {

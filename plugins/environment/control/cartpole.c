@@ -17,19 +17,11 @@
 
 #define GRAVITY 9.8f
 #define POLE_MASS 0.1f
-#define TOTAL_MASS 1.1f
+#define PER_MASS (1 / 1.1f) /* of cart and pole; a product costs a tenth of a division */
 #define HALF_LENGTH 0.5f
 #define TAU 0.02f
 #define X_LIMIT 2.4f
 #define THETA_LIMIT 0.20943951f /* 12 degrees */
-
-/* One build of the loop for each vector width; the arithmetic, and so the bits, are the same. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
-    !defined(__SANITIZE_ADDRESS__)
-#define WIDE __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define WIDE
-#endif
 
 struct cartpole {
     int64_t max_steps;
@@ -121,21 +113,21 @@ small_cos(float x)
     return 1 + s * (-0.5f + s * (4.1666668e-2f + s * (-1.3888889e-3f + s * 2.4801587e-5f)));
 }
 
-/* Returns how many lanes ended. Arrays do not overlap. */
-WIDE static unsigned
+/* Arrays do not overlap. */
+METE_WIDE static void
 step_all(size_t lanes, float force, uint32_t max_steps, const int32_t *restrict action,
          float *restrict x, float *restrict speed, float *restrict angle, float *restrict spin,
          uint32_t *restrict age, float *restrict observation, float *restrict reward,
          uint8_t *restrict terminated, uint8_t *restrict truncated)
 {
-    unsigned ended = 0;
     for (size_t i = 0; i < lanes; i++) {
         float push = action[i] ? force : -force;
         float sine = small_sin(angle[i]), cosine = small_cos(angle[i]);
-        float temp = (push + POLE_MASS * HALF_LENGTH * spin[i] * spin[i] * sine) / TOTAL_MASS;
-        float bend = (GRAVITY * sine - cosine * temp) /
-                     (HALF_LENGTH * (4.0f / 3.0f - POLE_MASS * cosine * cosine / TOTAL_MASS));
-        float rush = temp - POLE_MASS * HALF_LENGTH * bend * cosine / TOTAL_MASS;
+        float temp = (push + POLE_MASS * HALF_LENGTH * spin[i] * spin[i] * sine) * PER_MASS;
+        float bend =
+            (GRAVITY * sine - cosine * temp) /
+            (HALF_LENGTH * (4.0f / 3.0f) - HALF_LENGTH * POLE_MASS * PER_MASS * cosine * cosine);
+        float rush = temp - POLE_MASS * HALF_LENGTH * PER_MASS * bend * cosine;
         x[i] += TAU * speed[i];
         speed[i] += TAU * rush;
         angle[i] += TAU * spin[i];
@@ -154,9 +146,41 @@ step_all(size_t lanes, float force, uint32_t max_steps, const int32_t *restrict 
         terminated[i] = (uint8_t)fell;
         truncated[i] = (uint8_t)old;
         reward[i] = 1;
-        ended += fell | old;
     }
-    return ended;
+}
+
+/* Bit k: lane from + k ended. Up to 64 lanes; each byte is 0 or 1. */
+static uint64_t
+ended_lanes(const mete_transitions *out, size_t from, size_t count)
+{
+    uint64_t mask = 0;
+    for (size_t k = 0; k < count; k += 8) {
+        size_t left = count - k < 8 ? count - k : 8;
+        uint64_t fell = 0, cut = 0;
+        memcpy(&fell, out->terminated + from + k, left);
+        memcpy(&cut, out->truncated + from + k, left);
+        /* the product puts byte i's bit at 56 + i */
+        mask |= (((fell | cut) * UINT64_C(0x0102040810204080)) >> 56) << k;
+    }
+    return mask;
+}
+
+static void
+restart(struct cartpole *p, size_t i, float *observation, mete_transitions *out)
+{
+    memcpy(out->final_observation + 4 * i, observation + 4 * i, 4 * sizeof(float));
+    out->episode[i] += out->stride;
+    out->task[i] += out->task_stride;
+    start(p, i, out->episode[i], observation + 4 * i);
+}
+
+METE_WIDE static uint32_t
+bits_of(const int32_t *action, size_t lanes)
+{
+    uint32_t bits = 0;
+    for (size_t i = 0; i < lanes; i++)
+        bits |= (uint32_t)action[i];
+    return bits;
 }
 
 static int
@@ -164,31 +188,14 @@ step(mete_ctx *cx, void *self, const mete_actions *in, mete_transitions *out)
 {
     struct cartpole *p = self;
     float *observation = out->next->observation;
-    uint32_t odd = 0;
-    for (size_t i = 0; i < p->lanes; i++)
-        odd |= (uint32_t)in->action[i];
-    if (odd > 1)
+    if (bits_of(in->action, p->lanes) > 1)
         return mete_fail(cx, METE_EINVAL, "an action must be 0 (left) or 1 (right)");
-    unsigned ended = step_all(p->lanes, (float)p->force, (uint32_t)p->max_steps, in->action, p->x,
-                              p->speed, p->angle, p->spin, p->age, observation, out->reward,
-                              out->terminated, out->truncated);
-    for (size_t i = 0; ended; i++) {
-        uint64_t eight = 0;
-        while (i + 8 <= p->lanes && !(i & 7)) { /* lanes that go on are skipped eight at a time */
-            uint64_t cut;
-            memcpy(&eight, out->terminated + i, 8);
-            memcpy(&cut, out->truncated + i, 8);
-            if (eight | cut)
-                break;
-            i += 8;
-        }
-        if (!(out->terminated[i] | out->truncated[i]))
-            continue;
-        ended--;
-        memcpy(out->final_observation + 4 * i, observation + 4 * i, 4 * sizeof(float));
-        out->episode[i] += out->stride;
-        out->task[i] += out->task_stride;
-        start(p, i, out->episode[i], observation + 4 * i);
+    step_all(p->lanes, (float)p->force, (uint32_t)p->max_steps, in->action, p->x, p->speed,
+             p->angle, p->spin, p->age, observation, out->reward, out->terminated, out->truncated);
+    for (size_t from = 0; from < p->lanes; from += 64) {
+        size_t count = p->lanes - from < 64 ? p->lanes - from : 64;
+        for (uint64_t mask = ended_lanes(out, from, count); mask; mask &= mask - 1)
+            restart(p, from + (size_t)__builtin_ctzll(mask), observation, out);
     }
     return METE_OK;
 }

@@ -57,6 +57,16 @@ shaped(const struct length *p, double n)
     }
 }
 
+/* The usual case in one pass over the responses. */
+static void
+bell_of_bytes(const mete_text *response, size_t rows, double target, double width, double *value)
+{
+    for (size_t i = 0; i < rows; i++) {
+        double z = ((double)response[i].length - target) / width;
+        value[i] = exp(-0.5 * z * z);
+    }
+}
+
 static int
 score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 {
@@ -64,6 +74,10 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     double *value = out->episode, target = p->target, width = p->width;
     if (p->unit != TOKENS && !batch->response)
         return mete_fail(cx, METE_EDATA, "there are no responses to measure");
+    if (p->shape == BELL && p->unit == BYTES) {
+        bell_of_bytes(batch->response, batch->episodes, target, width, value);
+        return METE_OK;
+    }
     measure(p, batch, value);
     for (size_t i = 0; i < batch->episodes; i++) {
         double z = (value[i] - target) / width;

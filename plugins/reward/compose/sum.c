@@ -48,6 +48,13 @@ settle_rows(mete_ctx *cx, const mete_batch *batch, mete_scores *out)
     return METE_OK;
 }
 
+METE_WIDE static void
+add_scaled(double *restrict sum, double weight, const double *restrict value, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        sum[i] += weight * value[i];
+}
+
 static int
 score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 {
@@ -65,10 +72,8 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
             for (size_t t = 0; t < batch->steps; t++)
                 out->step[t] += child->status[batch->step_row[t]] ? 0 : weight * step[t];
         } else {
-            double *sum = out->episode;
-            const double *value = child->episode; /* 0 for rows that are not valid */
-            for (size_t i = 0; i < batch->episodes; i++)
-                sum[i] += weight * value[i];
+            /* 0 for rows that are not valid */
+            add_scaled(out->episode, weight, child->episode, batch->episodes);
         }
         spread |= child->spread != NULL;
         for (size_t i = 0; child->spread && i < batch->episodes; i++)

@@ -9,18 +9,11 @@
 #include <math.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
-    !defined(__SANITIZE_ADDRESS__)
-#define WIDE __attribute__((target_clones("default", "avx2", "avx512f")))
-#else
-#define WIDE
-#endif
-
 #define BLOCK 32
 
 /* out[i][o] += sum over k of x[i][k] w[k][o], k ascending; w is [in x outs]. A block of outputs is
  * kept in registers while k runs, so w is read once a row from the nearest cache. */
-WIDE static void
+METE_WIDE static void
 product(const float *x, size_t n, size_t in, const float *w, size_t outs, float *out)
 {
     size_t o = 0;
