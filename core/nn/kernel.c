@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- OpenBLAS ---------------------------------------------------------------------------------- */
+/* ---- OpenBLAS ---------------------------------------------------------------------------- */
 
 /* How OpenBLAS chooses its kernels anew; builds for one processor only lack these. */
 extern void gotoblas_dynamic_init(void) __attribute__((weak));

@@ -4,8 +4,8 @@
 
 #include <mete/nn.h>
 
-/* OpenBLAS on one thread, so that results do not depend on the machine's cores, and with kernels for
- * the instructions the processor has; idempotent. */
+/* OpenBLAS on one thread, so that results do not depend on the machine's cores, and with kernels
+ * for the instructions the processor has; idempotent. */
 void mete__nn_init(void);
 /* What decides OpenBLAS's bits: its version, kernel and threads. */
 void mete__nn_fingerprint(char *out, size_t size);
