@@ -133,6 +133,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send(200, logprobs("Yes", [(" Yes", -0.5108256237659907), ("maybe", -1.6094379124341003)]))
         elif word == "other":
             self.send(200, logprobs("maybe", [("maybe", -0.01)]))
+        elif word == "schema":
+            self.send(200, answer('{"verdict": "yes"}'))
         elif word == "plain":
             self.send(200, answer(" Yes\n"))
         else:

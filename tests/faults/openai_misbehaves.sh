@@ -123,6 +123,25 @@ assert rows[3]["reward"] == 1, rows[3]                      # no log-probabiliti
 assert rows[4]["reward"] is None and rows[4]["status"] == "failed" and "HTTP 401" in rows[4]["reason"]
 P
 
+# An answer by a schema, as each kind of endpoint wants to be asked.
+schema='{\"type\": \"object\", \"properties\": {\"verdict\": {\"enum\": [\"yes\", \"no\"]}}}'
+for how in json_schema json_object none json_object_schema; do
+    cat > schema.cfg <<C
+models = { m = { use = "openai"; url = "http://127.0.0.1:$(cat port)/v1"; model = "$how"; schema = "$how"; }; };
+reward = { use = "asks"; judge = "m"; schema = "$schema"; };
+C
+    echo '{"response":"schema"}' | mete score schema.cfg --quiet | grep -qx '{"row":1,"reward":1}'
+done
+python3 - <<'P'
+import json
+seen = [json.loads(l)["body"] for l in open("seen.jsonl")]
+got = {b["model"]: b.get("response_format") for b in seen if b["model"] != "fake"}
+schema = {"type": "object", "properties": {"verdict": {"enum": ["yes", "no"]}}}
+assert got["json_schema"] == {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+assert got["json_object"] == {"type": "json_object"} and got["none"] is None
+assert got["json_object_schema"] == {"type": "json_object", "schema": schema}
+P
+
 # A rate is the url's: two models of it, asked one after the other, share the spacing.
 fake="use = \"openai\"; url = \"http://127.0.0.1:$(cat port)/v1\"; model = \"fake\"; requests_per_minute = 60;"
 cat > rate.cfg <<C

@@ -1,14 +1,28 @@
 /* kind: reward */
-/* Asks a model whether a response is good: the chance of "yes" among yes and no. */
+/* Asks a model whether a response is good: the chance of "yes" among yes and no, or, with a schema,
+ * whether the verdict of its answer is yes. */
 #include <mete/model.h>
 #include <mete/reward.h>
+#include <mete/text.h>
 
 struct asks {
     mete_node *judge;
+    const char *schema;
 };
 
 static const mete_option options[] = {
-    METE_MODEL(struct asks, judge, "judge", METE_REQUIRED, "the model asked"), METE_OPTIONS_END};
+    METE_MODEL(struct asks, judge, "judge", METE_REQUIRED, "the model asked"),
+    METE_STRING(struct asks, schema, NULL, 0, "of the answer, which has a verdict"),
+    METE_OPTIONS_END};
+
+static double
+verdict(mete_text text)
+{
+    mete_json *answer = mete_json_parse(text, NULL);
+    int yes = mete_text_is(mete_json_text(mete_json_get(answer, "verdict")), "yes");
+    mete_json_free(answer);
+    return yes;
+}
 
 static int
 score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
@@ -26,15 +40,18 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
                                     .messages = 1,
                                     .message = &message[i],
                                     .option = option,
-                                    .options = 2};
+                                    .options = 2,
+                                    .max_tokens = p->schema ? 60 : 0,
+                                    .schema = mete_text_from(p->schema)};
     }
-    const mete_replies *got = mete_choose(cx, p->judge, request, rows);
+    const mete_replies *got = p->schema ? mete_generate(cx, p->judge, request, rows)
+                                        : mete_choose(cx, p->judge, request, rows);
     if (!got)
         return METE_EIO;
     for (size_t i = 0; i < rows; i++) {
         const mete_reply *reply = mete_reply_at(got, i);
         if (reply->status == METE_VALID)
-            out->episode[i] = reply->chance[0];
+            out->episode[i] = p->schema ? verdict(reply->text) : reply->chance[0];
         else
             mete_row_fail(cx, i, (int)reply->status, "%.*s", (int)reply->reason.length,
                           reply->reason.data);

@@ -64,6 +64,11 @@ put_schema(const struct openai *p, mete_buffer *out, mete_text schema)
 {
     if (p->schema == SCHEMA_JSON_OBJECT)
         mete_buffer_string(out, ",\"response_format\":{\"type\":\"json_object\"}");
+    if (p->schema == SCHEMA_JSON_OBJECT_SCHEMA) {
+        mete_buffer_string(out, ",\"response_format\":{\"type\":\"json_object\",\"schema\":");
+        mete_buffer_text(out, schema);
+        mete_buffer_byte(out, '}');
+    }
     if (p->schema != SCHEMA_JSON_SCHEMA)
         return;
     mete_buffer_string(out, ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":"

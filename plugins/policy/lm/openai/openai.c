@@ -39,8 +39,10 @@ static const mete_option options[] = {
              "longest answer where the asker sets none; 0: the endpoint's own limit"),
     METE_ENUM(struct openai, max_tokens_name, TOKENS_MAX_TOKENS, "max_tokens|max_completion_tokens",
               "what the endpoint calls that"),
-    METE_ENUM(struct openai, schema, SCHEMA_JSON_SCHEMA, "json_schema|json_object|none",
-              "how an answer's schema is asked for (response_format)"),
+    METE_ENUM(struct openai, schema, SCHEMA_JSON_SCHEMA,
+              "json_schema|json_object|none|json_object_schema",
+              "how an answer's schema is asked for (response_format); the last is json_object with "
+              "the schema beside it, as llama-cpp-python wants it"),
     METE_BOOL(struct openai, logprobs, 1, "the endpoint tells log-probabilities (top_logprobs)"),
     METE_BOOL(struct openai, send_seed, 1, "sends `seed` with requests that have a temperature"),
     METE_STRING(struct openai, extra, NULL, 0, "a JSON object of more members for every request"),

@@ -14,7 +14,7 @@
 #include <sqlite3.h>
 
 enum { CACHE_ON, CACHE_OFF, CACHE_ONLY };
-enum { SCHEMA_JSON_SCHEMA, SCHEMA_JSON_OBJECT, SCHEMA_NONE };
+enum { SCHEMA_JSON_SCHEMA, SCHEMA_JSON_OBJECT, SCHEMA_NONE, SCHEMA_JSON_OBJECT_SCHEMA };
 enum { TOKENS_MAX_TOKENS, TOKENS_MAX_COMPLETION };
 
 /* Limits of one URL, for all instances and threads of the process. */
