@@ -1,9 +1,8 @@
-/* bench - what the plugin boundary and the tree cost, against the same arithmetic without them.
+/* bench - what the plugin boundary, the tree and single plugins cost, against the same work without.
  *
- * Each line is a ratio of two programs run by turns in this process, whose results must be equal (else it
- * fails and says so);
- * medians of 15 rounds. Usage: bench (METE_PLUGIN_PATH set; see bench/run).
- */
+ * `boundary`: each line is a ratio of two programs run by turns in this process, whose results must
+ * be equal (else it fails and says so); medians of the rounds. `answers` is one side of a comparison
+ * that bench/report.py makes. METE_PLUGIN_PATH is set by bench/run. */
 #include "engine/engine.h"
 
 #include <math.h>
@@ -12,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-#define ROUNDS 15
+#define ROUNDS 31
 
 static double
 now(void)
@@ -74,7 +73,7 @@ tree(size_t rows)
     mete_error err = {0};
     const mete_batch *batch = mete__builder_batch(builder, &err);
     double *plain = calloc(rows, sizeof *plain), a[ROUNDS], b[ROUNDS], ratio[ROUNDS];
-    size_t repeats = 200000 / rows + 1;
+    size_t repeats = 40000 / rows + 1;
     for (int round = 0; round < ROUNDS; round++) {
         double t = now();
         for (size_t r = 0; r < repeats; r++) {
@@ -102,8 +101,10 @@ tree(size_t rows)
             fprintf(stderr, "tree: row %zu differs\n", i);
             exit(2);
         }
-    printf("tree of 8 rewards, %5zu episodes: %.3f times one C loop (%.1f ns an episode)\n", rows,
-           median(ratio, ROUNDS), 1e9 * median(a, ROUNDS) / (double)(repeats * rows));
+    printf(
+        "tree of 8 rewards, %5zu episodes: %.3f times one C loop (target: at most 1.03; %.1f ns an "
+        "episode)\n",
+        rows, median(ratio, ROUNDS), 1e9 * median(a, ROUNDS) / (double)(repeats * rows));
     free(plain);
     mete__builder_free(builder);
     mete__engine_close(engine);
@@ -201,9 +202,10 @@ cartpole(size_t lanes)
         fprintf(stderr, "cartpole: %g episodes ended, %g in the reference\n", ended, fell);
         exit(2);
     }
-    printf("cartpole, %zu lanes: %.0f M steps/s through the plugin, %.1f times an array of structs "
-           "with libm\n",
-           lanes, 640e-6 * (double)lanes / median(a, ROUNDS), median(ratio, ROUNDS));
+    printf(
+        "cartpole, %zu lanes, random actions, one core: %.0f M steps/s through the plugin (target: "
+        "300 M), %.1f times an array of structs with libm\n",
+        lanes, 640e-6 * (double)lanes / median(a, ROUNDS), median(ratio, ROUNDS));
     mete__actions_free(actions);
     mete__transitions_free(moved);
     mete__observations_free(seen);
@@ -214,11 +216,79 @@ cartpole(size_t lanes)
     mete__config_free(config);
 }
 
-int
-main(void)
+/* ---- numeric_answer on texts in memory ----------------------------------------------------------- */
+
+/* Adds the rows of a file of lines "reference TAB response"; how many. */
+static size_t
+read_rows(const char *path, mete__builder *builder, int column)
 {
-    tree(256);
-    tree(4096);
-    cartpole(1024);
+    FILE *in = fopen(path, "r");
+    char *line = NULL;
+    size_t room = 0, rows = 0;
+    ssize_t length;
+    while (in && (length = getline(&line, &room, in)) > 0) {
+        char *tab = strchr(line, '\t');
+        if (!tab)
+            exit(1);
+        mete_text right = {line, (size_t)(tab - line)};
+        mete_text said = {tab + 1, (size_t)(line + length - 1 - (tab + 1))};
+        mete__builder_row(builder, &(mete__row){.id = rows, .prompt_id = rows, .response = said});
+        mete__builder_list(builder, column, &right, 1);
+        rows++;
+    }
+    free(line);
+    if (in)
+        fclose(in);
+    return rows;
+}
+
+/* Scores the rows of `in`, writes a digit a row to `out`, prints scores a second. */
+static void
+answers(const char *in, const char *out, const char *options)
+{
+    char text[500];
+    snprintf(text, sizeof text, "reward = { use = \"numeric_answer\"; %s };", options);
+    mete__config *config;
+    mete__engine *engine = open_engine(text, &config);
+    mete__builder *builder = mete__builder_new();
+    mete__builder_shape(builder, &(mete__shape){.text = true});
+    int column = mete__builder_column(builder, "reference", METE_LIST, METE_TEXT, METE_EPISODE,
+                                      METE_SEE_REWARD);
+    size_t rows = read_rows(in, builder, column);
+    mete_error err = {0};
+    const mete_batch *batch = mete__builder_batch(builder, &err);
+    double each[ROUNDS];
+    for (int round = 0; round < ROUNDS; round++) {
+        double t = now();
+        mete__engine_reset(engine);
+        if (mete__score(engine, mete__engine_reward(engine), batch, &err))
+            exit(1);
+        each[round] = now() - t;
+    }
+    const double *reward = mete__node_scores(mete__engine_reward(engine))->episode;
+    FILE *to = fopen(out, "w");
+    for (size_t i = 0; to && i < rows; i++)
+        fputc(reward[i] > 0 ? '1' : '0', to);
+    if (!to || fclose(to))
+        exit(1);
+    printf("%.1f\n", (double)rows / median(each, ROUNDS));
+    mete__builder_free(builder);
+    mete__engine_close(engine);
+    mete__config_free(config);
+}
+
+int
+main(int argc, char **argv)
+{
+    if (argc == 5 && strcmp(argv[1], "answers") == 0) {
+        answers(argv[2], argv[3], argv[4]);
+    } else if (argc == 2 && strcmp(argv[1], "boundary") == 0) {
+        tree(256);
+        tree(4096);
+        cartpole(1024);
+    } else {
+        fprintf(stderr, "usage: bench boundary | answers IN OUT OPTIONS\n");
+        return 1;
+    }
     return 0;
 }

@@ -43,6 +43,8 @@ has(mete_text text, size_t at, const char *string)
 static size_t
 one_of(mete_text text, size_t at, const char *const *list)
 {
+    if (digit_at(text, at))
+        return 0; /* no sign begins with a digit, and most numbers do */
     for (; *list; list++)
         if (has(text, at, *list))
             return strlen(*list);
@@ -83,6 +85,31 @@ thousands_end(mete_text text, size_t at, size_t end)
     return last < text.length && text.data[last] == ',' && digit_at(text, last + 1) ? end : last;
 }
 
+/* A decimal of at most 15 digits: both its digits and the power of ten are exact in a double, so
+ * one division rounds right (Clinger 1990, "How to read floating point numbers accurately"). */
+static bool
+read_short(mete_text text, size_t from, size_t to, double *value)
+{
+    static const double ten[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    uint64_t digits = 0;
+    size_t count = 0, after = 0;
+    bool point = false;
+    for (; from < to; from++) {
+        char byte = text.data[from];
+        if (byte == '.') {
+            point = true;
+        } else if (byte != ',') {
+            digits = 10 * digits + (uint64_t)(byte - '0');
+            after += point;
+            if (++count > 15)
+                return false;
+        }
+    }
+    *value = (double)digits / ten[after];
+    return true;
+}
+
 /* Reads bytes [from, to), commas left out, times a power of ten. */
 static bool
 read_plain(mete_text text, size_t from, size_t to, double scale, double *value)
@@ -91,6 +118,8 @@ read_plain(mete_text text, size_t from, size_t to, double scale, double *value)
     size_t n = 0;
     if (to - from > LONGEST)
         return false;
+    if (scale == 0 && read_short(text, from, to, value))
+        return true;
     for (; from < to; from++)
         if (text.data[from] != ',')
             copy[n++] = text.data[from];
@@ -261,15 +290,26 @@ number_at(struct cursor *c, size_t at, mete_number *number)
     return true;
 }
 
+/* Bytes a number may start with: digits, a point, signs, currencies; also of several bytes. */
+static bool
+may_start(unsigned char byte)
+{
+    return (unsigned char)(byte - '0') < 10 || byte == '.' || byte == '-' || byte == '+' ||
+           byte == '$' || byte >= 0xc2;
+}
+
 int
 mete_number_find(mete_text text, size_t from, unsigned forms, mete_number *number)
 {
     struct cursor c = {text, 0, forms, 0};
     for (size_t at = from; at < text.length;) {
+        /* letters and blanks, most of any text, are one test; '$' to '.' is 0x24 to 0x2e */
         unsigned char byte = (unsigned char)text.data[at];
-        bool start = digit_at(text, at) || byte == '.' || byte == '-' || byte == '+' ||
-                     byte == '$' || byte >= 0xc2;
-        if (start && number_at(&c, at, number))
+        if (byte < '$' || (byte > '9' && byte < 0xc2)) {
+            at++;
+            continue;
+        }
+        if (may_start(byte) && number_at(&c, at, number))
             return 1;
         at = digit_at(text, at) ? skip_digits(text, at) : at + 1;
     }
@@ -295,7 +335,7 @@ mete_number_last(mete_text text, unsigned forms, mete_number *number)
     size_t end = text.length;
     while (end > 0 && !digit_at(text, end - 1))
         end--; /* every number has a digit */
-    for (size_t back = 48; end > 0; back *= 8) {
+    for (size_t back = 16; end > 0; back *= 8) {
         int found = 0;
         size_t start = safe_start(text, end, back);
         for (size_t from = start; mete_number_find(text, from, forms, &next); found = 1) {

@@ -17,6 +17,28 @@ t(const char *string)
     return mete_text_from(string);
 }
 
+/* Decimals of 1 to 18 digits with a point anywhere or none, against the C library's strtod, which
+ * rounds right: equal to the last bit. */
+static void
+short_decimals(void)
+{
+    mete_rng rng = mete_rng_make(8, 8, 8);
+    for (int round = 0; round < 50000; round++) {
+        char text[32];
+        size_t n = 0, digits = 1 + mete_rng_below(&rng, 18);
+        size_t point = 1 + mete_rng_below(&rng, (uint32_t)(2 * digits));
+        for (size_t i = 0; i < digits; i++) {
+            if (i == point)
+                text[n++] = '.';
+            text[n++] = (char)('0' + mete_rng_below(&rng, 10));
+        }
+        text[n] = 0;
+        double value;
+        CU_ASSERT_FATAL(mete_number_parse((mete_text){text, n}, 0, &value));
+        CU_ASSERT_EQUAL(value, strtod(text, NULL));
+    }
+}
+
 static void
 test_buffer_limit(void)
 {
@@ -471,6 +493,7 @@ void
 suite_text(void)
 {
     CU_pSuite s = CU_add_suite("text", NULL, NULL);
+    CU_add_test(s, "decimals round as strtod's", short_decimals);
     CU_add_test(s, "the last number is the last found", last_is_the_last_found);
     CU_add_test(s, "a buffer keeps its limit and its failure", test_buffer_limit);
     CU_add_test(s, "a buffer grows", test_buffer_grows);
