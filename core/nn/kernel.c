@@ -180,13 +180,17 @@ METE_WIDE static double
 exp_sum(const float *x, size_t n, float most)
 {
     float part[16] = {0};
+    double sum = 0;
     size_t i = 0;
+    for (; n < 16 && i < n; i++) /* the same sum, each part being one */
+        sum += (double)exp_one(x[i] - most);
+    if (n < 16)
+        return sum;
     for (; i + 16 <= n; i += 16)
         for (size_t k = 0; k < 16; k++)
             part[k] += exp_one(x[i + k] - most);
     for (; i < n; i++)
         part[i & 15] += exp_one(x[i] - most);
-    double sum = 0;
     for (size_t k = 0; k < 16; k++)
         sum += (double)part[k];
     return sum;

@@ -36,13 +36,28 @@ product_add(int ta, int tb, size_t m, size_t n, size_t k, const float *a, size_t
 
 /* ---- products -------------------------------------------------------------------------------- */
 
+METE_WIDE static void
+through_tanh(const float *restrict value, float *restrict grad, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        grad[i] *= 1 - value[i] * value[i];
+}
+
+/* sum += each of the rows */
+METE_WIDE static void
+add_rows(const float *restrict x, size_t rows, size_t columns, float *restrict sum)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t k = 0; k < columns; k++)
+            sum[k] += x[i * columns + k];
+}
+
 /* d through an activation, given its output (tanh, relu) or its input (gelu). */
 static void
 through(mete_activation act, const float *value, float *grad, size_t n)
 {
     if (act == METE_TANH)
-        for (size_t i = 0; i < n; i++)
-            grad[i] *= 1 - value[i] * value[i];
+        through_tanh(value, grad, n);
     else if (act == METE_RELU)
         for (size_t i = 0; i < n; i++)
             grad[i] = value[i] > 0 ? grad[i] : 0;
@@ -74,9 +89,8 @@ dense_back(mete_tape *tape, mete_var *y, mete_var *const *in, void *memory)
         product_add(1, 0, outs, ins, n, y->grad, outs, x->data, ins, dw);
     if (dx)
         product_add(0, 0, n, ins, outs, y->grad, outs, w->data, ins, dx);
-    for (size_t i = 0; db && i < n; i++)
-        for (size_t k = 0; k < outs; k++)
-            db[k] += y->grad[i * outs + k];
+    if (db)
+        add_rows(y->grad, n, outs, db);
 }
 
 mete_var *
