@@ -47,6 +47,22 @@ resolve_group(mete__training *training, mete__value *group, const mete_option *o
     return good;
 }
 
+/* Files that stages learn from. */
+static bool
+resolve_stages(mete__training *training, mete__value *list)
+{
+    bool good = true;
+    for (mete__value *stage = list ? list->first : NULL; stage && good; stage = stage->next) {
+        mete__value *data = stage->kind == METE__GROUP ? mete__value_get(stage, "data") : NULL;
+        if (data)
+            good = resolve_value(training,
+                                 data->kind == METE__GROUP ? mete__value_get(data, "file") : data);
+        if (good && stage->kind == METE__GROUP)
+            good = resolve_stages(training, mete__value_get(stage, "stages"));
+    }
+    return good;
+}
+
 bool
 mete__training_resolve(mete__training *training)
 {
@@ -56,5 +72,8 @@ mete__training_resolve(mete__training *training)
     for (size_t i = 0; i < count && good; i++)
         if (node[i]->plugin && node[i]->at)
             good = resolve_group(training, node[i]->at, node[i]->plugin->as.head.options, 0);
+    if (good)
+        good = resolve_stages(training,
+                              mete__value_get(mete__config_root(training->config), "stages"));
     return good;
 }

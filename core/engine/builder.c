@@ -29,6 +29,7 @@ struct mete__builder {
     vector id, prompt_id, task_id, first_step, starts, terminated, truncated, masked, step_begin,
         group, prompt, response, final_observation, final_value;
     vector observation, action, action_vector, action_mask, logp, value, loss_mask, span, step_row;
+    vector pair_a, pair_b, pair_p;
     vector bytes;
     column *column;
     size_t columns;
@@ -102,7 +103,7 @@ mete__builder_new(void)
     DO(id) DO(prompt_id) DO(task_id) DO(first_step) DO(starts) DO(terminated) DO(truncated) \
     DO(masked) DO(step_begin) DO(group) DO(prompt) DO(response) DO(final_observation) \
     DO(final_value) DO(observation) DO(action) DO(action_vector) DO(action_mask) DO(logp) \
-    DO(value) DO(loss_mask) DO(span) DO(step_row) DO(bytes)
+    DO(value) DO(loss_mask) DO(span) DO(step_row) DO(pair_a) DO(pair_b) DO(pair_p) DO(bytes)
 /* clang-format on */
 
 static void
@@ -207,7 +208,9 @@ pad(mete__builder *builder, column *c, size_t count)
 static size_t
 level_count(const mete__builder *builder, const column *c)
 {
-    return c->level == METE_STEP ? builder->step_row.count : builder->id.count;
+    return c->level == METE_STEP   ? builder->step_row.count
+           : c->level == METE_PAIR ? builder->pair_a.count
+                                   : builder->id.count;
 }
 
 int
@@ -298,6 +301,21 @@ mete__builder_step(mete__builder *builder, const mete__step *step)
     span[1] = step->end;
     builder->loss_mask.data[last] = (char)step->loss_mask;
     return METE_OK;
+}
+
+int
+mete__builder_pair(mete__builder *builder, size_t a, size_t b, double p)
+{
+    PUSH(builder, &builder->pair_a, uint32_t, (uint32_t)a);
+    PUSH(builder, &builder->pair_b, uint32_t, (uint32_t)b);
+    PUSH(builder, &builder->pair_p, double, p);
+    return builder->broken ? METE_ENOMEM : METE_OK;
+}
+
+size_t
+mete__builder_rows(const mete__builder *builder)
+{
+    return builder->id.count;
 }
 
 void
@@ -457,6 +475,12 @@ mete__builder_batch(mete__builder *builder, mete_error *err)
     batch->truncated = (const uint8_t *)builder->truncated.data;
     batch->masked = (const uint8_t *)builder->masked.data;
     batch->step_row = (const uint32_t *)(void *)builder->step_row.data;
+    batch->pairs = builder->pair_a.count;
+    if (batch->pairs) {
+        batch->pair_a = (const uint32_t *)(void *)builder->pair_a.data;
+        batch->pair_b = (const uint32_t *)(void *)builder->pair_b.data;
+        batch->pair_p = (const double *)(void *)builder->pair_p.data;
+    }
     batch->observation_size = shape->observation_size;
     batch->action_size = shape->action_size;
     batch->action_count = shape->action_count;

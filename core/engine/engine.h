@@ -164,6 +164,9 @@ void mete__builder_number(mete__builder *builder, int column, double value);
 int mete__builder_list(mete__builder *builder, int column, const mete_text *item, size_t count);
 /* Step-level numbers of all of the current row's steps at once. */
 void mete__builder_numbers(mete__builder *builder, int column, const float *value, size_t count);
+/* A relation between two rows: a preferred to b with probability p. */
+int mete__builder_pair(mete__builder *builder, size_t a, size_t b, double p);
+size_t mete__builder_rows(const mete__builder *builder);
 /* The batch, valid until the builder changes. NULL when memory ran out. Sees everything. */
 const mete_batch *mete__builder_batch(mete__builder *builder, mete_error *err);
 
@@ -180,6 +183,12 @@ const double *mete__node_signal(const mete_node *node, size_t declared);
 const char *mete__node_reason(const mete_node *node, size_t row);
 /* `update` of every node that learns online, in tree order, with the scores of the last
  * mete__score. */
+/* Offline learning of a node of any kind (fit_batch, fit_end); a node without fit_end never asks to
+ * stop. The plugin sees what learners may see. */
+bool mete__can_fit(const mete_node *node);
+int mete__fit_batch(mete_node *node, const mete_batch *batch, uint64_t step, mete_error *err);
+int mete__fit_end(mete_node *node, uint64_t epoch, const mete_batch *validation, bool *stop,
+                  mete_error *err);
 int mete__update(mete__engine *engine, mete_node *root, const mete_batch *batch, mete_error *err);
 /* The batch is accepted: episode states move on, those of ended episodes are dropped. Called once,
  * after the last mete__score of it. */

@@ -116,6 +116,8 @@ typedef struct mete__objective {
 } mete__objective;
 
 /* Reads objective = { use = ...; }; `value` may be NULL for the default. */
+/* `pairing` and `gap` alone, of a group that is no objective. */
+void mete__pairing_read(mete__value *group, mete__objective *out, mete__errors *errors);
 void mete__objective_read(mete__config *config, mete__value *value, mete__objective *out,
                           mete__errors *errors);
 
@@ -210,8 +212,10 @@ typedef struct mete__snapshot_spec {
     float *vector;
 } mete__snapshot_spec;
 
+struct mete__fit;
 typedef struct mete__stage {
     char *name;
+    struct mete__fit *fit; /* do = "fit", else NULL */
     bool evaluate;         /* do = "evaluate" */
     uint64_t first, count; /* iterations [first, first + count) of the run */
     mete__objective objective;
@@ -276,6 +280,15 @@ int mete__streams(mete__loop *loop, const mete__objective *objective, const mete
 /* Which rows, steps and pairs count, and each step's share of the loss. */
 int mete__choose(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
                  mete_error *err);
+/* Pairs of the valid rows of each group, by falling score, to work->unit; false: out of memory. */
+bool mete__pair_groups(struct mete__work *work, const mete__objective *objective,
+                       const mete_batch *batch, const double *score);
+/* A stage `do = "fit"`: reads it (never NULL but when out of memory), learns one minibatch, and
+ * says when the node wants to stop before its epochs are done. */
+struct mete__fit *mete__fit_read(mete__loop *loop, mete__value *group, mete__stage *stage,
+                                 mete__errors *errors);
+int mete__fit_once(mete__loop *loop, const mete__stage *stage, bool *stop, mete_error *err);
+void mete__fit_free(struct mete__fit *fit);
 /* Epochs of minibatches over what was chosen. */
 int mete__learn(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
                 mete_error *err);

@@ -254,7 +254,7 @@ check_use(mete__loop *loop, mete__errors *errors)
         if (stage->evaluate && !loop->evaluates)
             mete__errors_add(errors, "stage '%s' evaluates; say evaluate = { episodes = ...; }",
                              stage->name);
-        if (stage->evaluate)
+        if (stage->evaluate || stage->fit)
             continue;
         bool learns = loop->policy->plugin->as.policy.learn != NULL;
         if (!loop->policy->info.gradient && !learns)
@@ -359,6 +359,7 @@ mete__loop_free(mete__loop *loop)
         free(loop->stage[i].name);
         free(loop->stage[i].responses);
         free(loop->stage[i].against);
+        mete__fit_free(loop->stage[i].fit);
     }
     for (size_t i = 0; i < loop->snapshots; i++) {
         free(loop->snapshot[i].name);
@@ -542,23 +543,25 @@ mete__loop_step(mete__loop *loop, mete_error *err)
     mete__stage *stage = stage_at(loop, loop->done);
     if (!stage)
         return METE_OK;
-    bool begins = loop->done == stage->first;
+    bool begins = loop->done == stage->first, stop = false;
     mete__metrics_clear(&loop->metrics);
     mete__engine_reset(loop->engine);
     mete__engine_iteration(loop->engine, loop->done);
     if (begins && loop->sinks.event)
         loop->sinks.event(loop->sinks.user, "stage", stage->name);
-    if (!stage->evaluate)
+    if (!stage->evaluate && !stage->fit)
         begin_stage(loop, stage, begins);
     int status = take_snapshots(loop, begins ? stage : NULL, err);
     if (!status)
         status = evaluate_if_due(loop, begins ? stage : NULL, false, err);
     if (!status)
-        status = stage->evaluate ? mete__evaluate(loop, &loop->after, err)
-                                 : train_once(loop, stage, err);
+        status = stage->fit        ? mete__fit_once(loop, stage, &stop, err)
+                 : stage->evaluate ? mete__evaluate(loop, &loop->after, err)
+                                   : train_once(loop, stage, err);
     if (!status && stage->evaluate)
         note_judged(loop, &loop->after);
-    bool last = loop->done + 1 == loop->total;
+    uint64_t next = stop ? stage->first + stage->count : loop->done + 1;
+    bool last = next == loop->total;
     if (!status && last) {
         mete__loop_announce(loop);
         status = evaluate_if_due(loop, NULL, true, err);
@@ -571,7 +574,7 @@ mete__loop_step(mete__loop *loop, mete_error *err)
         return mete_error_set(err, status, "iteration %llu of stage '%s': %s",
                               (unsigned long long)loop->done, stage->name, message);
     }
-    loop->done++;
+    loop->done = next;
     tell_progress(loop, stage);
     return METE_OK;
 }

@@ -60,18 +60,24 @@ read_terms(mete__value *group, mete__errors *errors)
     return terms;
 }
 
+void
+mete__pairing_read(mete__value *group, mete__objective *out, mete__errors *errors)
+{
+    out->pairing = (enum mete__pairing)mete__value_enum(group, "pairing", METE__PAIR_BEST_WORST,
+                                                        "best_worst|all|next", errors);
+    out->pair_gap = mete__value_real(group, "gap", 0, 0, 1e300, errors);
+}
+
 /* Which rows become pairs or are kept, and how a pair is weighed. */
 static void
 read_choice(mete__value *group, mete__objective *out, mete__errors *errors)
 {
     out->link = (enum mete__link)mete__value_enum(group, "link", METE__LINK_LOGISTIC,
                                                   "logistic|square|hinge", errors);
-    out->pairing = (enum mete__pairing)mete__value_enum(group, "pairing", METE__PAIR_BEST_WORST,
-                                                        "best_worst|all|next", errors);
+    mete__pairing_read(group, out, errors);
     out->keep = (enum mete__keep)mete__value_enum(group, "keep", METE__KEEP_ALL,
                                                   "all|best|threshold", errors);
     out->keep_above = mete__value_real(group, "threshold", 0, -1e300, 1e300, errors);
-    out->pair_gap = mete__value_real(group, "gap", 0, 0, 1e300, errors);
     out->pair_mean = mete__value_bool(group, "pair_mean", false, errors);
     out->reference_free = mete__value_bool(group, "reference_free", false, errors);
     out->beta = read_number(group, "beta", 0.1, 1e-9, 1e9, errors);

@@ -79,8 +79,11 @@ read_stage(mete__loop *loop, mete__value *group, mete__errors *errors)
             read_list(loop, inner, errors);
         return;
     }
-    bool evaluate = mete__value_enum(group, "do", 0, "train|evaluate", errors) == 1;
-    const char *name = mete__value_string(group, "name", evaluate ? "evaluate" : "train", errors);
+    static const char *const deeds = "train|evaluate|fit";
+    static const char *const deed[] = {"train", "evaluate", "fit"};
+    int what = mete__value_enum(group, "do", 0, deeds, errors);
+    bool evaluate = what == 1;
+    const char *name = mete__value_string(group, "name", deed[what], errors);
     mete__value *run = mete__value_get(root, "run");
     int64_t whole = run ? mete__value_int(run, "iterations", 100, 0, INT64_MAX / 4, errors) : 100;
     int64_t count =
@@ -89,6 +92,12 @@ read_stage(mete__loop *loop, mete__value *group, mete__errors *errors)
     if (!stage)
         return;
     stage->evaluate = evaluate;
+    if (what == 2) {
+        loop->total -= stage->count;
+        stage->fit = mete__fit_read(loop, group, stage, errors);
+        loop->total += stage->count;
+        return;
+    }
     if (evaluate) {
         mete__value_unknown(group, "do name iterations", errors);
         return;
@@ -177,7 +186,7 @@ read_snapshots(mete__loop *loop, mete__errors *errors)
         mete__errors_add(errors, "%s:%d: snapshots must be a group", group->file, group->line);
     size_t first = 0;
     while (first + 1 < loop->stages &&
-           (imitates(&loop->stage[first]) || loop->stage[first].evaluate))
+           (imitates(&loop->stage[first]) || loop->stage[first].evaluate || loop->stage[first].fit))
         first++;
     if (!reference && loop->stages)
         read_snapshot(loop, "reference", loop->stage[first].name, NULL, errors);

@@ -207,6 +207,17 @@ group_pairs(struct mete__work *w, const mete__objective *o, const mete_batch *ba
     return good;
 }
 
+bool
+mete__pair_groups(struct mete__work *w, const mete__objective *o, const mete_batch *batch,
+                  const double *score)
+{
+    bool good = true;
+    w->units = w->unit_rows = 0;
+    for (size_t g = 0; g < batch->groups && good; g++)
+        good = group_pairs(w, o, batch, g, score);
+    return good;
+}
+
 static bool
 find_units(struct mete__work *w, const mete__stage *stage, const mete_batch *batch,
            const double *score)
@@ -223,9 +234,7 @@ find_units(struct mete__work *w, const mete__stage *stage, const mete_batch *bat
     if (stage->against)
         for (size_t i = 0; i + 1 < batch->episodes && good; i += 2)
             good = !w->valid[i] || !w->valid[i + 1] || add_unit(w, i, i + 1, true);
-    for (size_t g = 0; !stage->against && g < batch->groups && good; g++)
-        good = group_pairs(w, o, batch, g, score);
-    return good;
+    return good && (stage->against || mete__pair_groups(w, o, batch, score));
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */

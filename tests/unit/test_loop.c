@@ -13,7 +13,7 @@ struct outcome {
     float *parameter;
     size_t parameters;
     int status;
-    char message[400];
+    char message[1000];
 };
 
 static int
@@ -181,6 +181,235 @@ too_many_failures(void)
     release(&out);
 }
 
+/* ---- offline learning ------------------------------------------------------------------------ */
+
+/* A loop that stays open, to look into. */
+struct opened {
+    mete__config *config;
+    mete__engine *engine;
+    mete__loop *loop;
+};
+
+static struct opened
+open_loop(const char *text)
+{
+    struct opened o = {0};
+    mete__errors errors = {0};
+    mete__engine_options options = {.seed = 7, .threads = 1};
+    o.config = mete__config_parse("l.cfg", text, strlen(text), NULL, 0, &errors);
+    o.engine = o.config ? mete__engine_open(o.config, &options, &errors) : NULL;
+    o.loop = o.engine ? mete__loop_new(o.engine, o.config, NULL, &errors) : NULL;
+    for (size_t i = 0; i < errors.count; i++)
+        printf("%s\n", errors.line[i]);
+    mete__errors_free(&errors);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(o.loop);
+    return o;
+}
+
+static void
+close_loop(struct opened *o)
+{
+    mete__loop_free(o->loop);
+    mete__engine_close(o->engine);
+    mete__config_free(o->config);
+}
+
+static void
+finish(struct opened *o)
+{
+    mete_error err = {0};
+    while (mete__loop_done(o->loop) < mete__loop_total(o->loop) && !err.code)
+        mete__loop_step(o->loop, &err);
+    if (err.code)
+        printf("%s\n", err.message);
+    CU_ASSERT_EQUAL(err.code, METE_OK);
+}
+
+/* What tests/plugins/length_preference.c learnt: worth of a byte, pairs seen, epochs, held out. */
+static const double *
+learnt(const struct opened *o)
+{
+    return mete__engine_find(o->engine, "rm")->tensor[0].data;
+}
+
+/* Chooses among texts of many lengths; the longer is the better; `rm` learns that in `stages`. */
+static const char *
+fit_config(const char *more, const char *stages)
+{
+    static char text[2000];
+    snprintf(text, sizeof text,
+             "run = { seed = 7; };"
+             "env = { use = \"candidates\"; data = \"fit_texts.jsonl\"; lanes = 16; group = 4; };"
+             "policy = { use = \"scorer\"; };"
+             "reward = { use = \"sum\"; of = ("
+             "  { name = \"oracle\"; use = \"length\"; shape = \"linear\"; target = 1.0; },"
+             "  { name = \"rm\"; use = \"length_preference\"; weight = 0.0; %s } ); };"
+             "stages = ( %s );",
+             more, stages);
+    return text;
+}
+
+static FILE *
+open_file(const char *name)
+{
+    FILE *file = fopen(name, "w");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    return file;
+}
+
+static void
+write_texts(void)
+{
+    FILE *file = open_file("fit_texts.jsonl");
+    for (int row = 0; row < 12; row++)
+        fprintf(file, "{\"prompt\":\"p%d\",\"candidates\":[\"a\",\"bb\",\"c%*s\",\"d%*s\"]}\n", row,
+                row + 3, "x", 2 * row + 5, "y");
+    fclose(file);
+}
+
+/* The pairs that a fit from samples just learnt from, as a file of records. */
+static size_t
+write_pairs(struct opened *o)
+{
+    mete_error err = {0};
+    const struct mete__work *w = o->loop->work;
+    const mete_batch *batch = mete__builder_batch(o->loop->train.builder, &err);
+    FILE *file = open_file("fit_pairs.jsonl");
+    for (size_t k = 0; k < w->units; k++) {
+        mete_text a = batch->response[w->unit[2 * k]], b = batch->response[w->unit[2 * k + 1]];
+        fprintf(file, "{\"prompt\":\"p\",\"chosen\":\"%.*s\",\"rejected\":\"%.*s\"}\n",
+                (int)a.length, a.data, (int)b.length, b.data);
+    }
+    fclose(file);
+    return w->units;
+}
+
+/* Pairs of samples and the same pairs from a file give the same fit. */
+static void
+pairs_from_anywhere_fit_alike(void)
+{
+    write_texts();
+    struct opened sampled = open_loop(fit_config(
+        "",
+        "{ do = \"fit\"; node = \"rm\"; label = \"oracle\"; pairing = \"all\"; iterations = 1; }"));
+    finish(&sampled);
+    size_t pairs = write_pairs(&sampled);
+    CU_ASSERT(pairs > 4);
+    struct opened filed = open_loop(fit_config(
+        "", "{ do = \"fit\"; node = \"rm\"; data = \"fit_pairs.jsonl\"; minibatch = 1000; "
+            "validation = 0.0; }"));
+    finish(&filed);
+    CU_ASSERT_EQUAL(learnt(&filed)[1], (double)pairs);
+    CU_ASSERT_EQUAL(learnt(&sampled)[1], (double)pairs);
+    CU_ASSERT(learnt(&filed)[0] > 0);
+    CU_ASSERT_DOUBLE_EQUAL(learnt(&filed)[0], learnt(&sampled)[0], 1e-12);
+    close_loop(&sampled);
+    close_loop(&filed);
+    remove("fit_pairs.jsonl");
+    remove("fit_texts.jsonl");
+}
+
+/* One step from 0 over pairs of one difference: rate (p - 1/2) difference. */
+static void
+one_step_by_hand(void)
+{
+    write_texts();
+    FILE *file = open_file("fit_pairs.jsonl");
+    for (int k = 0; k < 5; k++)
+        fprintf(file,
+                "{\"prompt\":\"p%d\",\"better\":\"abcdef\",\"worse\":\"abc\",\"chance\":0.8}\n", k);
+    fclose(file);
+    struct opened o = open_loop(fit_config(
+        "rate = 0.5;", "{ do = \"fit\"; node = \"@rm\"; data = \"fit_pairs.jsonl\"; chosen = "
+                       "\"better\"; rejected = \"worse\"; validation = 0.0; }"));
+    finish(&o);
+    CU_ASSERT_DOUBLE_EQUAL(learnt(&o)[0], .5 * (.8 - .5) * 3, 1e-12);
+    close_loop(&o);
+    remove("fit_pairs.jsonl");
+    remove("fit_texts.jsonl");
+}
+
+static void
+write_many_pairs(void)
+{
+    FILE *file = open_file("fit_pairs.jsonl");
+    for (int k = 0; k < 50; k++)
+        fprintf(file, "{\"prompt\":\"p%d\",\"chosen\":\"%*s\",\"rejected\":\"%*s\"}\n", k % 7,
+                k % 11 + 2, "x", k % 5 + 1, "y");
+    fclose(file);
+}
+
+/* Epochs see each training record once, the held-out ones never; a node may stop early; a fit that
+ * is interrupted anywhere goes on with the same bits. */
+static void
+epochs_and_resume(void)
+{
+    static const char *const stage = "{ do = \"fit\"; node = \"rm\"; data = \"fit_pairs.jsonl\"; "
+                                     "epochs = 4; minibatch = 7; validation = 0.2; }";
+    mete_error err = {0};
+    write_texts();
+    write_many_pairs();
+    struct opened whole = open_loop(fit_config("rate = 0.01;", stage));
+    CU_ASSERT_EQUAL(mete__loop_total(whole.loop), 4 * 6);
+    finish(&whole);
+    CU_ASSERT(learnt(&whole)[1] == 160 && learnt(&whole)[2] == 4 && learnt(&whole)[3] == 10);
+    for (uint64_t cut = 1; cut < 24; cut += 5) {
+        struct opened first = open_loop(fit_config("rate = 0.01;", stage));
+        struct opened second = open_loop(fit_config("rate = 0.01;", stage));
+        mete__checkpoint *checkpoint = mete__checkpoint_new();
+        while (mete__loop_done(first.loop) < cut)
+            CU_ASSERT_EQUAL_FATAL(mete__loop_step(first.loop, &err), METE_OK);
+        CU_ASSERT_EQUAL_FATAL(mete__loop_save(first.loop, checkpoint, &err), METE_OK);
+        CU_ASSERT_EQUAL_FATAL(mete__loop_load(second.loop, checkpoint, &err), METE_OK);
+        finish(&second);
+        CU_ASSERT_EQUAL(memcmp(learnt(&second), learnt(&whole), 4 * sizeof(double)), 0);
+        mete__checkpoint_free(checkpoint);
+        close_loop(&first);
+        close_loop(&second);
+    }
+    struct opened stops = open_loop(fit_config("rate = 0.01; patience = 2.0;", stage));
+    finish(&stops);
+    CU_ASSERT(learnt(&stops)[1] == 80 && learnt(&stops)[2] == 2);
+    close_loop(&stops);
+    close_loop(&whole);
+    remove("fit_pairs.jsonl");
+    remove("fit_texts.jsonl");
+}
+
+/* What is wrong with a fit is told before anything runs. */
+static void
+bad_fits(void)
+{
+    static const char *const wrong[][2] = {
+        {"{ do = \"fit\"; data = \"fit_texts.jsonl\"; response = \"prompt\"; }", "node = \"NAME\""},
+        {"{ do = \"fit\"; node = \"rn\"; }", "names no node"},
+        {"{ do = \"fit\"; node = \"oracle\"; }", "learns nothing from data"},
+        {"{ do = \"fit\"; node = \"rm\"; data = \"fit_texts.jsonl\"; }", "no field 'response'"},
+        {"{ do = \"fit\"; node = \"rm\"; data = \"fit_texts.jsonl\"; chosen = \"prompt\"; }",
+         "no field 'rejected'"},
+        {"{ do = \"fit\"; node = \"rm\"; data = \"fit_none.jsonl\"; }", "fit_none.jsonl"},
+        {"{ do = \"fit\"; node = \"rm\"; epoch = 2; }", "epoch"},
+    };
+    write_texts();
+    for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
+        mete__errors errors = {0};
+        mete__engine_options options = {.seed = 7, .threads = 1};
+        const char *text = fit_config("", wrong[k][0]);
+        mete__config *config = mete__config_parse("l.cfg", text, strlen(text), NULL, 0, &errors);
+        mete__engine *engine = mete__engine_open(config, &options, &errors);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(engine);
+        CU_ASSERT_PTR_NULL(mete__loop_new(engine, config, NULL, &errors));
+        CU_ASSERT_FATAL(errors.count > 0);
+        if (!strstr(errors.line[0], wrong[k][1]))
+            printf("%s\n", errors.line[0]);
+        CU_ASSERT_PTR_NOT_NULL(strstr(errors.line[0], wrong[k][1]));
+        mete__engine_close(engine);
+        mete__config_free(config);
+        mete__errors_free(&errors);
+    }
+    remove("fit_texts.jsonl");
+}
+
 void
 suite_loop(void)
 {
@@ -189,4 +418,9 @@ suite_loop(void)
     CU_add_test(suite, "failed rows leave their stream", failed_rows_leave_their_stream);
     CU_add_test(suite, "threads agree", threads_agree);
     CU_add_test(suite, "too many failures", too_many_failures);
+    CU_add_test(suite, "pairs from a file and from samples fit alike",
+                pairs_from_anywhere_fit_alike);
+    CU_add_test(suite, "one step of a fit by hand", one_step_by_hand);
+    CU_add_test(suite, "epochs, held-out records, stopping, resuming", epochs_and_resume);
+    CU_add_test(suite, "bad fits", bad_fits);
 }

@@ -1,0 +1,293 @@
+/* fit.c - the stage `do = "fit"`: a node learns offline, from records of a file or from pairs of
+ * what the policy samples.
+ *
+ * A record is either a pair (a prompt with a preferred and another response: two rows and one
+ * relation) or one labelled response; every other field of the file becomes a column of text of its
+ * rows. So what is fitted has the form of what is scored. Records are shuffled by counter: an
+ * epoch's order is a function of seed, stage and epoch, and a resumed fit goes on with the same
+ * bits. What is held out is chosen once and never learnt from. */
+#include "base/arena.h"
+#include "engine/options.h"
+#include "loop/inner.h"
+#include <mete/text.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+struct mete__fit {
+    mete_node *node;
+    mete__arena *memory;
+    mete__builder *builder;
+    /* from a file */
+    const mete_table *table;
+    const mete_text *prompt, *first, *second, *chance; /* [table->rows]; the last two or NULL */
+    int *column;                                       /* [table->fields] builder's handles */
+    size_t train, held, minibatch;
+    /* from samples: the node whose score says which is preferred; NULL: its own tree's root */
+    mete_node *label;
+    uint32_t *pair_a, *pair_b;
+    double *pair_p;
+    size_t room;
+};
+
+void
+mete__fit_free(struct mete__fit *fit)
+{
+    if (!fit)
+        return;
+    mete__builder_free(fit->builder);
+    mete__arena_free(fit->memory);
+    free(fit->pair_a);
+    free(fit->pair_b);
+    free(fit->pair_p);
+    free(fit);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static void *
+take(void *user, size_t bytes)
+{
+    return mete__arena_zero(((struct mete__fit *)user)->memory, bytes);
+}
+
+static mete_node *
+find_node(mete__loop *loop, mete__value *group, const char *member, mete__errors *errors)
+{
+    const char *name = mete__value_string(group, member, NULL, errors);
+    mete__value *value = mete__value_get(group, member);
+    if (!name)
+        return NULL;
+    mete_node *node = mete__engine_find(loop->engine, *name == '@' ? name + 1 : name);
+    if (!node)
+        mete__errors_add(errors, "%s:%d: %s = \"%s\" names no node", value->file, value->line,
+                         value->path, name);
+    return node;
+}
+
+/* The column of the file that `member` names; an error when it is required and not there. */
+static const mete_text *
+find_field(struct mete__fit *fit, mete__value *group, const char *member, const char *def,
+           bool required, mete__errors *errors)
+{
+    const char *name = mete__value_string(group, member, def, errors);
+    const mete_text *text = mete_table_text(fit->table, name);
+    if (!text && (required || mete__value_get(group, member)))
+        mete__errors_add(errors, "%s:%d: %s.%s: %s has no field '%s'", group->file, group->line,
+                         group->path, member, fit->table->file, name);
+    return text;
+}
+
+static void
+read_fields(struct mete__fit *fit, mete__value *group, mete__errors *errors)
+{
+    bool pairs = mete_table_text(fit->table, "chosen") || mete__value_get(group, "chosen");
+    fit->prompt = find_field(fit, group, "prompt", "prompt", false, errors);
+    fit->first = pairs ? find_field(fit, group, "chosen", "chosen", true, errors)
+                       : find_field(fit, group, "response", "response", true, errors);
+    fit->second = pairs ? find_field(fit, group, "rejected", "rejected", true, errors) : NULL;
+    fit->chance = pairs ? find_field(fit, group, "chance", "chance", false, errors) : NULL;
+    mete__builder_shape(fit->builder, &(mete__shape){.text = true});
+    fit->column = take(fit, (fit->table->fields + 1) * sizeof *fit->column);
+    for (uint32_t k = 0; fit->column && k < fit->table->fields; k++) {
+        const mete_text *value = fit->table->value[k];
+        bool own = value == fit->prompt || value == fit->first || value == fit->second;
+        fit->column[k] = own ? -1
+                             : mete__builder_column(fit->builder, fit->table->name[k], METE_EPISODE,
+                                                    METE_TEXT, METE_EPISODE, METE_SEE_REWARD);
+    }
+}
+
+static void
+read_file(struct mete__fit *fit, mete__value *group, mete__value *data, mete__stage *stage,
+          mete__errors *errors)
+{
+    mete__binder binder = {.user = fit, .alloc = take};
+    size_t before = errors->count;
+    uint64_t epochs = (uint64_t)mete__value_int(group, "epochs", 1, 1, 1000000, errors);
+    fit->minibatch = (size_t)mete__value_int(group, "minibatch", 32, 1, 1 << 24, errors);
+    double validation = mete__value_real(group, "validation", 0.1, 0, 0.9, errors);
+    fit->table = mete__table_read(data, &binder, errors);
+    if (!fit->table || errors->count != before)
+        return;
+    read_fields(fit, group, errors);
+    fit->held = (size_t)(validation * (double)fit->table->rows);
+    fit->train = fit->table->rows - fit->held;
+    stage->count = epochs * ((fit->train + fit->minibatch - 1) / fit->minibatch);
+}
+
+struct mete__fit *
+mete__fit_read(mete__loop *loop, mete__value *group, mete__stage *stage, mete__errors *errors)
+{
+    struct mete__fit *fit = calloc(1, sizeof *fit);
+    mete__value *data = mete__value_get(group, "data");
+    size_t before = errors->count;
+    if (!fit || !(fit->memory = mete__arena_new()) || !(fit->builder = mete__builder_new())) {
+        mete__errors_add(errors, "out of memory");
+        return fit;
+    }
+    fit->node = find_node(loop, group, "node", errors);
+    if (!fit->node && errors->count == before)
+        mete__errors_add(errors, "%s:%d: %s: a fit says what learns: node = \"NAME\"", group->file,
+                         group->line, group->path);
+    else if (fit->node && !mete__can_fit(fit->node))
+        mete__errors_add(errors, "%s:%d: %s: '%s' learns nothing from data", group->file,
+                         group->line, fit->node->path, fit->node->plugin->as.head.name);
+    if (data) {
+        read_file(fit, group, data, stage, errors);
+        mete__value_unknown(group,
+                            "do name node data prompt response chosen rejected chance epochs "
+                            "minibatch validation",
+                            errors);
+        return fit;
+    }
+    fit->label = find_node(loop, group, "label", errors);
+    if (!fit->label)
+        fit->label = loop->reward;
+    if (!fit->label || fit->label->kind != METE_KIND_REWARD)
+        mete__errors_add(
+            errors,
+            "%s:%d: %s: a fit learns from data = { file = ...; }, or from samples that "
+            "a reward labels",
+            group->file, group->line, group->path);
+    mete__pairing_read(group, &stage->objective, errors);
+    mete__value_unknown(group, "do name iterations node label pairing gap", errors);
+    return fit;
+}
+
+/* ---- from a file ----------------------------------------------------------------------------- */
+
+static int
+add_row(struct mete__fit *fit, size_t record, size_t side, mete_text response)
+{
+    mete_text prompt = fit->prompt ? fit->prompt[record] : (mete_text){"", 0};
+    mete__row row = {.id = 2 * (uint64_t)record + side,
+                     .prompt_id = mete_hash(0, prompt.data, prompt.length),
+                     .starts = true,
+                     .terminated = true,
+                     .joins = side > 0,
+                     .prompt = prompt,
+                     .response = response};
+    int status = mete__builder_row(fit->builder, &row);
+    for (uint32_t k = 0; k < fit->table->fields && !status; k++)
+        if (fit->column[k] >= 0)
+            mete__builder_text(fit->builder, fit->column[k], fit->table->value[k][record],
+                               METE_TEXT);
+    return status;
+}
+
+static int
+add_record(struct mete__fit *fit, size_t record, mete_error *err)
+{
+    double p = 1;
+    size_t row = mete__builder_rows(fit->builder);
+    if (!fit->first[record].data || (fit->second && !fit->second[record].data))
+        return mete_error_set(err, METE_EDATA, "%s:%llu: a response is missing", fit->table->file,
+                              (unsigned long long)fit->table->line[record]);
+    if (fit->chance && fit->chance[record].data &&
+        (!mete_number_parse(fit->chance[record], 0, &p) || p < 0 || p > 1))
+        return mete_error_set(err, METE_EDATA, "%s:%llu: a chance must be a number from 0 to 1",
+                              fit->table->file, (unsigned long long)fit->table->line[record]);
+    int status = add_row(fit, record, 0, fit->first[record]);
+    if (!status && fit->second)
+        status = add_row(fit, record, 1, fit->second[record]);
+    if (!status && fit->second)
+        status = mete__builder_pair(fit->builder, row, row + 1, p);
+    return status ? mete_error_set(err, METE_ENOMEM, "out of memory for a minibatch") : METE_OK;
+}
+
+/* Records [from, from + count) of an order, a permutation of `of` records that begin at `base` of
+ * the stage's own order. */
+static const mete_batch *
+make_batch(const mete__loop *loop, struct mete__fit *fit, size_t base, size_t of, size_t from,
+           size_t count, uint64_t order, mete_error *err)
+{
+    uint64_t split = mete_hash_mix(loop->seed, 0x66697473706c6974);
+    mete__builder_reset(fit->builder);
+    for (size_t k = from; k < from + count; k++) {
+        uint64_t at = base + (order ? mete_permute(order, k, of) : k);
+        if (add_record(fit, (size_t)mete_permute(split, at, fit->table->rows), err))
+            return NULL;
+    }
+    return mete__builder_batch(fit->builder, err);
+}
+
+static int
+fit_file(mete__loop *loop, const mete__stage *stage, bool *stop, mete_error *err)
+{
+    struct mete__fit *fit = stage->fit;
+    uint64_t each = (fit->train + fit->minibatch - 1) / fit->minibatch;
+    uint64_t step = loop->done - stage->first, epoch = step / each;
+    size_t from = (size_t)(step % each) * fit->minibatch;
+    size_t count = fit->train - from < fit->minibatch ? fit->train - from : fit->minibatch;
+    uint64_t order = mete_hash_mix(mete_hash_mix(loop->seed, stage->first), epoch) | 1;
+    const mete_batch *batch = make_batch(loop, fit, 0, fit->train, from, count, order, err);
+    int status = batch ? mete__fit_batch(fit->node, batch, step, err) : err->code;
+    mete__metrics_add(&loop->metrics, (double)epoch, "fit/epoch");
+    if (status || step % each + 1 < each)
+        return status;
+    batch = make_batch(loop, fit, fit->train, fit->held, 0, fit->held, 0, err);
+    return batch ? mete__fit_end(fit->node, epoch, batch, stop, err) : err->code;
+}
+
+/* ---- from samples ---------------------------------------------------------------------------- */
+
+static bool
+room_for(struct mete__fit *fit, size_t pairs)
+{
+    if (pairs <= fit->room)
+        return true;
+    uint32_t *a = realloc(fit->pair_a, pairs * sizeof *a);
+    fit->pair_a = a ? a : fit->pair_a;
+    uint32_t *b = realloc(fit->pair_b, pairs * sizeof *b);
+    fit->pair_b = b ? b : fit->pair_b;
+    double *p = realloc(fit->pair_p, pairs * sizeof *p);
+    fit->pair_p = p ? p : fit->pair_p;
+    fit->room = a && b && p ? pairs : fit->room;
+    return a && b && p;
+}
+
+static int
+fit_samples(mete__loop *loop, const mete__stage *stage, mete_error *err)
+{
+    struct mete__fit *fit = stage->fit;
+    mete_params params = mete__loop_params(loop);
+    const mete_batch *batch = mete__rollout_batch(&loop->train, &params, 0, 1, NULL, NULL, err);
+    int status = batch ? mete__score(loop->engine, loop->reward, batch, err) : err->code;
+    if (status)
+        return status;
+    mete__metrics_nodes(&loop->metrics, loop->engine, loop->reward, batch, "");
+    const mete_scores *label = mete__node_scores(fit->label);
+    struct mete__work *w = label ? mete__work_for(loop, batch, err) : NULL;
+    if (!label)
+        return mete_error_set(err, METE_EPLUGIN, "%s: was not scored, so it labels nothing",
+                              fit->label->path);
+    if (!w)
+        return err->code;
+    for (size_t i = 0; i < batch->episodes; i++)
+        w->valid[i] = !label->status[i] && !(batch->masked && batch->masked[i]);
+    if (!mete__pair_groups(w, &stage->objective, batch, label->episode) ||
+        !room_for(fit, w->units + 1))
+        return mete_error_set(err, METE_ENOMEM, "out of memory for pairs");
+    for (size_t k = 0; k < w->units; k++) {
+        fit->pair_a[k] = w->unit[2 * k];
+        fit->pair_b[k] = w->unit[2 * k + 1];
+        fit->pair_p[k] = (double)w->unit_p[k];
+    }
+    mete_batch with = *batch;
+    with.pairs = w->units;
+    with.pair_a = fit->pair_a;
+    with.pair_b = fit->pair_b;
+    with.pair_p = fit->pair_p;
+    mete__metrics_add(&loop->metrics, (double)w->units, "count/pairs");
+    status = mete__fit_batch(fit->node, &with, loop->done - stage->first, err);
+    mete__episodes_end(loop->engine, batch);
+    return status;
+}
+
+int
+mete__fit_once(mete__loop *loop, const mete__stage *stage, bool *stop, mete_error *err)
+{
+    *stop = false;
+    return stage->fit->table ? fit_file(loop, stage, stop, err) : fit_samples(loop, stage, err);
+}
