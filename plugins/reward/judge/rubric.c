@@ -1,5 +1,4 @@
 /* rubric - points of the criteria a response meets.
- * pkg-config: libpcre2-8
  *
  * With HealthBench's arithmetic (Arora et al. 2025):
  *   value = sum of points of met criteria / sum of the positive points
@@ -13,13 +12,12 @@
  *   number                   "value" or "value;tolerance": some number of the response equals it
  *   length                   "least..most" words
  */
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include <ctype.h>
 #include <math.h>
+#include <mete/pattern.h>
 #include <mete/reward.h>
 #include <mete/rubric.h>
 #include <mete/text.h>
-#include <pcre2.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +33,7 @@ struct ready {
     enum check check;
     char *literal; /* lower case */
     size_t length;
-    pcre2_code *code;
+    mete_pattern *pattern;
     double least, most;
 };
 
@@ -45,7 +43,6 @@ struct rubric {
     pthread_mutex_t lock;
     struct ready **slot; /* open addressing by key */
     size_t ready, slots;
-    pcre2_match_context *limits;
     int met, errors;
 };
 
@@ -60,11 +57,6 @@ open_rubric(mete_ctx *cx, void *self)
 {
     struct rubric *p = self;
     pthread_mutex_init(&p->lock, NULL);
-    p->limits = pcre2_match_context_create(NULL);
-    if (!p->limits)
-        return mete_fail(cx, METE_ENOMEM, "out of memory");
-    pcre2_set_match_limit(p->limits, (uint32_t)p->match_limit);
-    pcre2_set_depth_limit(p->limits, (uint32_t)p->match_limit);
     p->met = mete_signal(cx, "met", METE_EPISODE, METE_ROLE_INFO, 0, 1,
                          "share of the criteria with positive points that are met");
     p->errors = mete_signal(cx, "error_rate", METE_EPISODE, METE_ROLE_INFO, 0, INFINITY,
@@ -75,7 +67,7 @@ open_rubric(mete_ctx *cx, void *self)
 static void
 ready_free(struct ready *ready)
 {
-    pcre2_code_free(ready->code);
+    mete_pattern_free(ready->pattern);
     free(ready->literal);
     free(ready);
 }
@@ -89,7 +81,6 @@ close_rubric(mete_ctx *cx, void *self)
         if (p->slot[i])
             ready_free(p->slot[i]);
     free(p->slot);
-    pcre2_match_context_free(p->limits);
     pthread_mutex_destroy(&p->lock);
 }
 
@@ -102,20 +93,15 @@ is_word(mete_text text, const char *word)
 }
 
 static int
-compile(mete_ctx *cx, struct ready *ready, const char *pattern, size_t length)
+compile(mete_ctx *cx, const struct rubric *p, struct ready *ready, const char *pattern,
+        size_t length)
 {
-    int code;
-    PCRE2_SIZE at;
-    ready->code = pcre2_compile((PCRE2_SPTR)pattern, length, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF,
-                                &code, &at, NULL);
-    if (!ready->code) {
-        PCRE2_UCHAR text[200];
-        pcre2_get_error_message(code, text, sizeof text);
-        return mete_fail(cx, METE_EDATA, "the criterion's pattern '%.*s', at byte %zu: %s",
-                         (int)length, pattern, (size_t)at + 1, (char *)text);
-    }
-    pcre2_jit_compile(ready->code, PCRE2_JIT_COMPLETE);
-    return METE_OK;
+    mete_error err = {0};
+    ready->pattern =
+        mete_pattern_new((mete_text){pattern, length}, 0, (uint32_t)p->match_limit, &err);
+    return ready->pattern ? METE_OK
+                          : mete_fail(cx, METE_EDATA, "the criterion's pattern '%.*s', %s",
+                                      (int)length, pattern, err.message);
 }
 
 /* Reads a number that must fill `text`. */
@@ -126,7 +112,7 @@ read_bound(mete_text text, double *out)
 }
 
 static int
-prepare_count(mete_ctx *cx, struct ready *ready, mete_text target)
+prepare_count(mete_ctx *cx, const struct rubric *p, struct ready *ready, mete_text target)
 {
     size_t second = target.length, first;
     while (second && target.data[second - 1] != ';')
@@ -139,7 +125,7 @@ prepare_count(mete_ctx *cx, struct ready *ready, mete_text target)
     if (!first || !read_bound(least, &ready->least) || !read_bound(most, &ready->most))
         return mete_fail(cx, METE_EDATA,
                          "a count criterion's target must be \"pattern;least;most\"");
-    return compile(cx, ready, target.data, first - 1);
+    return compile(cx, p, ready, target.data, first - 1);
 }
 
 static int
@@ -169,7 +155,7 @@ prepare_length(mete_ctx *cx, struct ready *ready, mete_text target)
 }
 
 static struct ready *
-prepare(mete_ctx *cx, const mete_criterion *criterion, uint64_t key)
+prepare(mete_ctx *cx, const struct rubric *p, const mete_criterion *criterion, uint64_t key)
 {
     static const char *const word[] = {"contains", "not_contains", "regex", "not_regex",
                                        "count",    "number",       "length"};
@@ -202,10 +188,10 @@ prepare(mete_ctx *cx, const mete_criterion *criterion, uint64_t key)
         break;
     case REGEX:
     case NOT_REGEX:
-        status = compile(cx, ready, criterion->target.data, criterion->target.length);
+        status = compile(cx, p, ready, criterion->target.data, criterion->target.length);
         break;
     case COUNT:
-        status = prepare_count(cx, ready, criterion->target);
+        status = prepare_count(cx, p, ready, criterion->target);
         break;
     case NUMBER:
         status = prepare_number(cx, ready, criterion->target);
@@ -265,7 +251,7 @@ prepare_all(mete_ctx *cx, struct rubric *p, const mete_rubric_table *table)
         size_t at = table->key[i] & (p->slots - 1);
         while (p->slot[at] && p->slot[at]->key != table->key[i])
             at = (at + 1) & (p->slots - 1);
-        if (!p->slot[at] && (p->slot[at] = prepare(cx, criterion, table->key[i])))
+        if (!p->slot[at] && (p->slot[at] = prepare(cx, p, criterion, table->key[i])))
             p->ready++;
         good = (out[i] = p->slot[at]) != NULL;
     }
@@ -291,34 +277,9 @@ contains(mete_text text, const char *literal, size_t length)
     return 0;
 }
 
-/* Matches of the pattern, at most `most`; negative: given up. */
-static int
-count_matches(const struct rubric *p, const pcre2_code *code, mete_text text, int most,
-              pcre2_match_data *data)
-{
-    size_t at = 0;
-    int count = 0;
-    while (count < most && at <= text.length) {
-        int found = pcre2_match(code, (PCRE2_SPTR)text.data, text.length, at, 0, data, p->limits);
-        if (found == PCRE2_ERROR_NOMATCH)
-            return count;
-        if (found < 0)
-            return found;
-        const PCRE2_SIZE *span = pcre2_get_ovector_pointer(data);
-        count++;
-        at = span[1];
-        if (span[1] == span[0]) {
-            if (at >= text.length)
-                break;
-            mete_utf8_next(text, &at);
-        }
-    }
-    return count;
-}
-
 /* 1 met, 0 not, negative: could not be decided. */
 static int
-decide(const struct rubric *p, const struct ready *ready, mete_text text, pcre2_match_data *data)
+decide(const struct ready *ready, mete_text text, mete_matcher *matcher)
 {
     mete_number number;
     size_t words, at = 0;
@@ -329,10 +290,10 @@ decide(const struct rubric *p, const struct ready *ready, mete_text text, pcre2_
         return contains(text, ready->literal, ready->length) == (ready->check == CONTAINS);
     case REGEX:
     case NOT_REGEX:
-        count = count_matches(p, ready->code, text, 1, data);
+        count = mete_pattern_count(ready->pattern, text, 1, matcher);
         return count < 0 ? count : (count > 0) == (ready->check == REGEX);
     case COUNT:
-        count = count_matches(p, ready->code, text, 1 << 20, data);
+        count = mete_pattern_count(ready->pattern, text, 1 << 20, matcher);
         return count < 0 ? count : count >= ready->least && count <= ready->most;
     case NUMBER:
         while (mete_number_find(text, at, METE_NUMBER_ALL, &number)) {
@@ -351,7 +312,7 @@ decide(const struct rubric *p, const struct ready *ready, mete_text text, pcre2_
 static void
 judge(mete_ctx *cx, const struct rubric *p, const mete_rubric_table *table,
       const struct ready *const *ready, size_t g, mete_text text, size_t row, mete_scores *out,
-      pcre2_match_data *data)
+      mete_matcher *matcher)
 {
     double earned = 0, possible = 0, met = 0, positive = 0, wrong = 0;
     if (!text.data)
@@ -360,7 +321,7 @@ judge(mete_ctx *cx, const struct rubric *p, const mete_rubric_table *table,
         double points =
             ((const mete_criterion *)(const void *)((const char *)table->item + k * table->stride))
                 ->points;
-        int decided = decide(p, ready[k], text, data);
+        int decided = decide(ready[k], text, matcher);
         if (decided < 0) {
             mete_row_fail(cx, row, METE_FAILED, "a criterion's pattern took more than %lld steps",
                           (long long)p->match_limit);
@@ -392,13 +353,13 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     const struct ready **ready = table ? prepare_all(cx, p, table) : NULL;
     if (!ready)
         return METE_EDATA;
-    pcre2_match_data *data = pcre2_match_data_create(64, NULL);
-    if (!data)
+    mete_matcher *matcher = mete_matcher_new();
+    if (!matcher)
         return mete_fail(cx, METE_ENOMEM, "out of memory");
     for (size_t g = 0; g < batch->groups; g++)
         for (size_t i = batch->group[g]; i < batch->group[g + 1]; i++)
-            judge(cx, p, table, ready, g, batch->response[i], i, out, data);
-    pcre2_match_data_free(data);
+            judge(cx, p, table, ready, g, batch->response[i], i, out, matcher);
+    mete_matcher_free(matcher);
     return METE_OK;
 }
 
