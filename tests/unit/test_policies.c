@@ -555,6 +555,82 @@ test_window_act(void)
     end(&s);
 }
 
+/* ---- best of n ------------------------------------------------------------------------------- */
+
+#define BEST(n, judge)                                                                             \
+    "policy = { use = \"best_of_n\"; n = " n "; judge = " judge                                    \
+    "; inner = { use = \"window_lm\"; "                                                            \
+    "window = 3; embedding = 5; hidden = [37, 9]; max_tokens = 12; min_count = 1; }; };"
+#define LONGER "{ use = \"length\"; shape = \"linear\"; target = 1.0; }"
+
+/* What four lanes answer under a config, [4] copied out; the parameters are the same in all. */
+static void
+answers_of(const char *config, char (*text)[400], float *logp)
+{
+    struct subject s;
+    mete__builder *builder = mete__builder_new();
+    const mete_batch *batch = corpus(builder);
+    static const uint64_t episode[] = {10, 11, 12, 13};
+    static const uint32_t step[4];
+    if (!begin(&s, config, &writing, batch))
+        return;
+    mete_lanes lanes = {.size = sizeof lanes,
+                        .count = 4,
+                        .episode = episode,
+                        .step = step,
+                        .context = batch,
+                        .temperature = 1};
+    mete_params params = params_of(&s, s.vector);
+    mete_actions *actions = mete__actions_new(&writing, &s.policy->info, 4);
+    CU_ASSERT_EQUAL_FATAL(mete__policy_act(s.policy, &params, &lanes, actions, &s.err), METE_OK);
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(text[i], sizeof text[i], "%.*s", (int)actions->text[i].length,
+                 actions->text[i].data);
+        logp[i] = actions->logp[i];
+    }
+    mete__actions_free(actions);
+    mete__builder_free(builder);
+    end(&s);
+}
+
+/* With n = 1 it is the policy asked, bit for bit. The first of n samples is that one, so more
+ * samples never score lower, and here some lane finds a longer text. A judge that can score none
+ * leaves the first. */
+static void
+test_best_of_n(void)
+{
+    static char one[4][400], many[4][400], more[4][400], blind[4][400], shorter[4][400];
+    float logp[4], same[4], other[4];
+    int longer = 0;
+    answers_of(BEST("1", LONGER), one, logp);
+    answers_of(BEST("8", LONGER), many, other);
+    answers_of(BEST("32", LONGER), more, other);
+    answers_of(BEST("8", "{ use = \"expr\"; value = \"1 / (length < 0)\"; }"), blind, same);
+    answers_of(BEST("8", "{ use = \"expr\"; value = \"-length\"; }"), shorter, other);
+    for (size_t i = 0; i < 4; i++) {
+        CU_ASSERT(strlen(many[i]) >= strlen(one[i]));
+        CU_ASSERT(strlen(more[i]) >= strlen(many[i]));
+        CU_ASSERT(strlen(shorter[i]) <= strlen(one[i]));
+        longer += strlen(more[i]) > strlen(one[i]);
+        CU_ASSERT_STRING_EQUAL(blind[i], one[i]);
+        CU_ASSERT_EQUAL(memcmp(&same[i], &logp[i], sizeof(float)), 0);
+    }
+    CU_ASSERT(longer > 0);
+}
+
+/* A sample that cannot be scored is kept only when no other can: rows of an even number of bytes
+ * fail here, and of 32 samples some is odd in each lane. */
+static void
+test_best_of_failing(void)
+{
+    static char text[4][400];
+    float logp[4];
+    answers_of(BEST("32", "{ use = \"expr\"; value = \"1 / (length - 2 * floor(length / 2))\"; }"),
+               text, logp);
+    for (size_t i = 0; i < 4; i++)
+        CU_ASSERT_EQUAL(strlen(text[i]) % 2, 1);
+}
+
 /* ---- candidates --------------------------------------------------------------------------------------- */
 
 static void
@@ -633,5 +709,7 @@ suite_policies(void)
     CU_add_test(suite, "two versions in one call", test_versions);
     CU_add_test(suite, "window_lm: tokens and gradients", test_window_encode);
     CU_add_test(suite, "window_lm: a lane alone and among others", test_window_act);
+    CU_add_test(suite, "best_of_n: one, more and none", test_best_of_n);
+    CU_add_test(suite, "best_of_n: what fails is not kept", test_best_of_failing);
     CU_add_test(suite, "scorer: gradients and choice", test_scorer);
 }
