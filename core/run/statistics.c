@@ -174,7 +174,7 @@ void
 mete__holm(double *p, size_t n)
 {
     /* The k-th smallest (from 0) is worth n - k times itself, and never less than the one before:
-     * adj(p) = max over q <= p of min(1, q x how many are not smaller than q). O(n^2): n is arms. */
+     * adj(p) = max over q <= p of min(1, q x how many are not smaller). Few arms: no sorting. */
     double *adjusted = malloc((n + 1) * sizeof *adjusted);
     for (size_t i = 0; adjusted && i < n; i++) {
         adjusted[i] = 0;

@@ -3,8 +3,7 @@
  * Sources: Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical
  * precipice" (interquartile mean, stratified bootstrap, probability of improvement, performance
  * profiles); Fisher 1935 (permutation by sign flips); Holm 1979; Hedges 1981 (small-sample
- * correction). Nothing here allocates but for the scratch it says; nothing keeps state: the same key
- * gives the same interval.
+ * correction). Nothing keeps state: the same key gives the same interval.
  */
 #ifndef METE_RUN_STATISTICS_H
 #define METE_RUN_STATISTICS_H
@@ -46,8 +45,8 @@ int mete__bootstrap(const double *x, const size_t *size, size_t strata, mete__es
 
 /* Two-sided p-value of paired differences d under "their signs are chance": the share of sign
  * assignments whose |sum| is at least the observed one (equal up to 1e-12 of the largest possible).
- * All 2^n of them for n <= 20, exactly; beyond, `draws` random ones, (hits + 1) / (draws + 1), whose
- * standard error is at most 1 / (2 sqrt(draws)). 1 when n is 0. */
+ * All 2^n of them for n <= 20, exactly; beyond, `draws` random ones, (hits + 1) / (draws + 1),
+ * whose standard error is at most 1 / (2 sqrt(draws)). 1 when n is 0. */
 double mete__sign_flip(const double *d, size_t n, size_t draws, uint64_t key);
 
 /* Holm's step-down adjustment: p [n] becomes the family-wise adjusted p [n], in the same order. */
