@@ -27,6 +27,10 @@ static const struct option table[] = {
     {"max-tokens", required_argument, NULL, METE__TAKES_MAX_TOKENS},
     {"vocab", required_argument, NULL, METE__TAKES_VOCAB},
     {"split", required_argument, NULL, METE__TAKES_SPLIT},
+    {"seeds", required_argument, NULL, METE__TAKES_SEEDS},
+    {"seeds-from", required_argument, NULL, METE__TAKES_SEEDS_FROM},
+    {"jobs", required_argument, NULL, METE__TAKES_JOBS},
+    {"check", no_argument, NULL, METE__TAKES_CHECK},
     {"quiet", no_argument, NULL, METE__TAKES_QUIET},
     {"force", no_argument, NULL, METE__TAKES_FORCE},
     {"nodes", no_argument, NULL, METE__TAKES_NODES},
@@ -166,6 +170,26 @@ take(mete__args *args, int flag, const char *value)
         break;
     case METE__TAKES_SPLIT:
         args->split = value;
+        break;
+    case METE__TAKES_SEEDS:
+        if (!number(value, 2, 1000, &args->seeds))
+            return mete__misused(args->command,
+                                 "--seeds wants a whole number from 2 to 1000, not \"%s\"", value);
+        break;
+    case METE__TAKES_SEEDS_FROM:
+        if (!number(value, 0, INT32_MAX, &args->seeds_from))
+            return mete__misused(args->command,
+                                 "--seeds-from wants a whole number from 0 to 2^31 - 1, not \"%s\"",
+                                 value);
+        args->seeds_from_given = true;
+        break;
+    case METE__TAKES_JOBS:
+        if (!number(value, 1, 64, &args->jobs))
+            return mete__misused(args->command,
+                                 "--jobs wants a whole number from 1 to 64, not \"%s\"", value);
+        break;
+    case METE__TAKES_CHECK:
+        args->check = true;
         break;
     case METE__TAKES_QUIET:
         args->quiet = true;

@@ -35,7 +35,11 @@ enum {
     METE__TAKES_TEMPERATURE = 1u << 23,
     METE__TAKES_MAX_TOKENS = 1u << 24,
     METE__TAKES_VOCAB = 1u << 25,
-    METE__TAKES_SPLIT = 1u << 26
+    METE__TAKES_SPLIT = 1u << 26,
+    METE__TAKES_SEEDS = 1u << 27,
+    METE__TAKES_SEEDS_FROM = 1u << 28,
+    METE__TAKES_JOBS = 1u << 29,
+    METE__TAKES_CHECK = 1u << 30
 };
 
 typedef struct mete__args {
@@ -53,6 +57,8 @@ typedef struct mete__args {
     double temperature;         /* 1 */
     uint64_t vocab;             /* of tokeniser, as is this; 0: not given */
     const char *split;
+    uint64_t seeds, seeds_from, jobs; /* of ablate; 0: not given */
+    bool seeds_from_given, check;
 } mete__args;
 
 /* Reads argv (argv[0] is the command's name). true: go on. false: *code is the exit code, and
@@ -84,6 +90,7 @@ int mete__command_run(int argc, char **argv);
 int mete__command_resume(int argc, char **argv);
 int mete__command_score(int argc, char **argv);
 int mete__command_generate(int argc, char **argv);
+int mete__command_ablate(int argc, char **argv);
 int mete__command_check(int argc, char **argv);
 int mete__command_plugins(int argc, char **argv);
 int mete__command_new(int argc, char **argv);
