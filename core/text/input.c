@@ -57,8 +57,8 @@ refill(mete__input *input, mete_error *err)
 static int
 fail_truncated(const mete__input *input, mete_error *err)
 {
-    return mete_error_set(err, METE_EIO, "%s: the gzip file is truncated: it ends inside its data",
-                          input->name);
+    return mete_error_set(err, METE_EINVAL,
+                          "%s: the gzip file is truncated: it ends inside its data", input->name);
 }
 
 /* Between members: starts the next, or ends at the end of the file. 1, 0 or a status. */
@@ -79,7 +79,7 @@ next_member(mete__input *input, mete_error *err)
         input->z.avail_in--;
     }
     if (*input->z.next_in != 0x1f)
-        return mete_error_set(err, METE_EIO, "%s: there is something else after the gzip data",
+        return mete_error_set(err, METE_EINVAL, "%s: there is something else after the gzip data",
                               input->name);
     if (inflateReset(&input->z) != Z_OK)
         return mete_error_set(err, METE_EIO, "%s: cannot start to unzip", input->name);
@@ -112,7 +112,7 @@ inflate_some(mete__input *input, char *to, size_t size, mete_error *err)
         else if (rc == Z_MEM_ERROR)
             return mete_error_set(err, METE_ENOMEM, "%s: out of memory", input->name);
         else if (rc != Z_OK && !(rc == Z_BUF_ERROR && z->avail_in == 0))
-            return mete_error_set(err, METE_EIO, "%s: the gzip data is damaged: %s", input->name,
+            return mete_error_set(err, METE_EINVAL, "%s: the gzip data is damaged: %s", input->name,
                                   z->msg ? z->msg : "bad data");
     }
     return (ssize_t)(size - z->avail_out);

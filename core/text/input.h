@@ -15,7 +15,8 @@ const char *mete__input_name(const mete__input *input);
 /* The unread bytes at hand. */
 mete_text mete__input_view(const mete__input *input);
 /* Reads more after them: 1 when there are more, 0 at the end of the file, METE_EDATA when the
- * window is at its limit (no message), else a status with a message. Moves the view. */
+ * window is at its limit (no message), else a status with a message (METE_EINVAL for gzip that is
+ * cut short or damaged). Moves the view. */
 int mete__input_more(mete__input *input, mete_error *err);
 /* Marks bytes of the view as read. */
 void mete__input_skip(mete__input *input, size_t length);

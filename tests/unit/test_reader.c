@@ -251,7 +251,7 @@ test_gzip_truncated(void)
         int got, records = 0;
         while ((got = mete__reader_next(reader, &record, &err)) > 0)
             CU_ASSERT_EQUAL(record->field[0].number, ++records);
-        CU_ASSERT_EQUAL(got, METE_EIO);
+        CU_ASSERT_EQUAL(got, METE_EINVAL);
         CU_ASSERT_PTR_NOT_NULL(strstr(err.message, "cut.gz: the gzip file is truncated"));
         mete__reader_close(reader);
         unlink(path);
