@@ -125,6 +125,25 @@ typedef struct mete_policy {
     METE_EXPORT const mete_policy mete_plugin_v1 = {                                               \
         METE_HEAD_INIT(mete_policy, METE_KIND_POLICY, id, ver, brief), __VA_ARGS__}
 
+/* ---- What most policies do alike ------------------------------------------------------------- */
+
+/* An index with probability exp(logp[i]), by the inverse of the cumulative distribution; greedy:
+ * the first of the largest, and no draw. What is impossible (-1e30) is never drawn. count > 0. */
+METE_API size_t mete_draw(const float *logp, size_t count, int greedy, mete_rng *rng);
+
+/* What forward computed on the tape, in the shapes of mete_outputs; NULL where not asked for. */
+typedef struct mete_answers {
+    mete_var *logp, *value, *entropy, *logits;
+} mete_answers;
+
+/* The end of forward: copies the answers out and keeps them on the tape (mete_tape_keep) for
+ * mete_answers_back. Fails with the tape's error. */
+METE_API int mete_answers_give(mete_ctx *cx, mete_tape *tape, const mete_answers *answers,
+                               mete_outputs *out) METE_CHECKED;
+/* All of backward for such a forward: seeds the kept answers and runs the tape into grad. */
+METE_API int mete_answers_back(mete_ctx *cx, mete_tape *tape, const mete_outputs *adjoint,
+                               float *grad) METE_CHECKED;
+
 /* ---- Wrappers: policies that hold policies --------------------------------------------------- */
 
 /* Empty actions of the kind `like` has, for `lanes` lanes; in the arena. NULL when out of memory.

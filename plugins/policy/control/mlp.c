@@ -171,31 +171,6 @@ spread_one_hot(const float *observation, size_t n, size_t width, float *out)
             out[i * width + (size_t)observation[i]] = 1;
 }
 
-static size_t
-greedy_of(const float *logp, size_t n)
-{
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        best = logp[i] > logp[best] ? i : best;
-    return best;
-}
-
-/* Inverse of the cumulative distribution; never an impossible action. */
-static size_t
-draw_of(const float *logp, size_t n, mete_rng *rng)
-{
-    double u = mete_rng_uniform(rng), sum = 0;
-    size_t last = 0;
-    for (size_t i = 0; i < n; i++)
-        if (logp[i] > -1e29f) {
-            sum += (double)expf(logp[i]);
-            last = i;
-            if (u < sum)
-                return i;
-        }
-    return last;
-}
-
 static void
 act_categorical(mete_ctx *cx, const struct mlp *p, const mete_lanes *in, size_t from, size_t n,
                 float *logits, mete_actions *out)
@@ -209,7 +184,7 @@ act_categorical(mete_ctx *cx, const struct mlp *p, const mete_lanes *in, size_t 
     for (size_t i = 0; i < n; i++) {
         const float *row = logits + i * width;
         mete_rng rng = mete_random(cx, in->episode[from + i], in->step[from + i]);
-        size_t action = greedy ? greedy_of(row, width) : draw_of(row, width, &rng);
+        size_t action = mete_draw(row, width, greedy, &rng);
         out->action[from + i] = (int32_t)action;
         out->logp[from + i] = row[action];
     }
@@ -297,11 +272,6 @@ act(mete_ctx *cx, const void *self, const mete_params *params, const mete_lanes 
 
 /* ---- learning -------------------------------------------------------------------------------- */
 
-/* What forward leaves on the tape for backward. */
-struct answers {
-    mete_var *logp, *value, *entropy, *logits;
-};
-
 static mete_var *
 tape_layers(mete_tape *tape, const struct net *net, size_t from, size_t to, const float *vector,
             mete_var *x, mete_activation act)
@@ -366,7 +336,7 @@ tape_input(mete_tape *tape, const struct mlp *p, const mete_query *query)
 
 static void
 tape_answers(mete_tape *tape, const struct mlp *p, const mete_query *query, const float *vector,
-             mete_var *x, struct answers *a)
+             mete_var *x, mete_answers *a)
 {
     const mete_batch *batch = query->batch;
     mete_activation act = activation_of(p);
@@ -398,13 +368,6 @@ tape_answers(mete_tape *tape, const struct mlp *p, const mete_query *query, cons
         a->entropy = mete_entropy(tape, a->logits);
 }
 
-static void
-give(const mete_var *from, float *to)
-{
-    if (from && to)
-        memcpy(to, from->data, from->rows * from->columns * sizeof *to);
-}
-
 static int
 forward(mete_ctx *cx, const void *self, const mete_params *params, const mete_query *query,
         mete_outputs *out, mete_tape *tape)
@@ -412,52 +375,25 @@ forward(mete_ctx *cx, const void *self, const mete_params *params, const mete_qu
     const struct mlp *p = self;
     const mete_batch *batch = query->batch;
     uint32_t seen = p->one_hot ? 1 : p->inputs;
-    mete_error err;
     if (!batch->observation || batch->observation_size != seen)
         return mete_fail(cx, METE_EPLUGIN, "was shown %u numbers a step and was made for %u",
                          batch->observation ? batch->observation_size : 0, seen);
     if (query->want & METE_WANT_LOGP &&
         !(p->normal ? (const void *)batch->action_vector : (const void *)batch->action))
         return mete_fail(cx, METE_EPLUGIN, "was asked about steps without actions");
-    struct answers *a = mete_tape_take(tape, sizeof *a);
-    if (!a)
-        return mete_fail(cx, METE_ENOMEM, "out of memory");
-    *a = (struct answers){NULL, NULL, NULL, NULL};
-    tape_answers(tape, p, query, params->vector, tape_input(tape, p, query), a);
-    if (mete_tape_status(tape, &err))
-        return mete_fail(cx, err.code, "%s", err.message);
-    mete_tape_keep(tape, a);
-    give(a->logp, out->logp);
-    give(a->value, out->value);
-    give(a->entropy, out->entropy);
-    give(a->logits, out->logits);
-    return METE_OK;
+    mete_answers a = {0};
+    tape_answers(tape, p, query, params->vector, tape_input(tape, p, query), &a);
+    return mete_answers_give(cx, tape, &a, out);
 }
 
 static int
 backward(mete_ctx *cx, const void *self, const mete_params *params, const mete_query *query,
          const mete_outputs *adjoint, mete_tape *tape, float *grad)
 {
-    const struct answers *a = mete_tape_kept(tape);
-    mete_error err;
     (void)self;
     (void)params;
     (void)query;
-    if (!a)
-        return mete_fail(cx, METE_EPLUGIN, "backward without a forward on this tape");
-    const struct {
-        mete_var *var;
-        const float *adjoint;
-    } seed[] = {{a->logp, adjoint->logp},
-                {a->value, adjoint->value},
-                {a->entropy, adjoint->entropy},
-                {a->logits, adjoint->logits}};
-    for (size_t i = 0; i < sizeof seed / sizeof *seed; i++)
-        if (seed[i].var && seed[i].adjoint)
-            mete_seed(tape, seed[i].var, seed[i].adjoint);
-    if (mete_tape_backward(tape, grad))
-        return mete_fail(cx, mete_tape_status(tape, &err), "%s", err.message);
-    return METE_OK;
+    return mete_answers_back(cx, tape, adjoint, grad);
 }
 
 METE_POLICY_PLUGIN(

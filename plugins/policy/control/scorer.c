@@ -229,21 +229,6 @@ score_row(const struct scorer *p, const struct sparse *s, size_t row, const floa
     return score;
 }
 
-static size_t
-choose(const float *logp, size_t n, int greedy, mete_rng *rng)
-{
-    size_t best = 0;
-    double u = mete_rng_uniform(rng), sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += exp((double)logp[i]);
-        if (greedy ? logp[i] > logp[best] : 1)
-            best = i;
-        if (!greedy && u < sum)
-            break;
-    }
-    return best;
-}
-
 static int
 act(mete_ctx *cx, const void *self, const mete_params *params, const mete_lanes *in,
     mete_actions *out)
@@ -271,7 +256,7 @@ act(mete_ctx *cx, const void *self, const mete_params *params, const mete_lanes 
         }
         mete_log_softmax_run(logp, 1, n, NULL);
         mete_rng rng = mete_random(cx, in->episode[i], in->step[i]);
-        size_t action = choose(logp, n, greedy, &rng);
+        size_t action = mete_draw(logp, n, greedy, &rng);
         out->action[i] = (int32_t)action;
         out->logp[i] = logp[action];
         if (p->critic)
@@ -281,11 +266,6 @@ act(mete_ctx *cx, const void *self, const mete_params *params, const mete_lanes 
 }
 
 /* ---- learning -------------------------------------------------------------------------------- */
-
-struct answers {
-    mete_var *logp, *value, *entropy, *logits;
-    size_t width; /* of logits */
-};
 
 static void
 sparse_back(mete_tape *tape, mete_var *y, mete_var *const *input, void *memory)
@@ -376,7 +356,6 @@ forward(mete_ctx *cx, const void *self, const mete_params *params, const mete_qu
 {
     const struct scorer *p = self;
     struct contexts c;
-    mete_error err;
     uint32_t *row;
     int32_t *action, *of;
     size_t n = query->count;
@@ -385,58 +364,32 @@ forward(mete_ctx *cx, const void *self, const mete_params *params, const mete_qu
         status = contexts_make(cx, p, query->batch, row, n, &c);
     if (status)
         return status;
-    struct answers *a = mete_tape_take(tape, sizeof *a);
-    if (!a)
-        return mete_fail(cx, METE_ENOMEM, "out of memory");
-    *a = (struct answers){.width = p->classes ? p->classes : c.most};
+    mete_answers a = {0};
     mete_var *score = tape_scores(tape, p, params->vector, &c.candidate);
-    a->logits = tape_table(cx, tape, &c, score, n, a->width);
+    a.logits = tape_table(cx, tape, &c, score, n, p->classes ? p->classes : c.most);
     if (query->want & METE_WANT_LOGP)
-        a->logp = mete_pick(tape, a->logits, action);
+        a.logp = mete_pick(tape, a.logits, action);
     if (query->want & METE_WANT_ENTROPY)
-        a->entropy = mete_entropy(tape, a->logits);
+        a.entropy = mete_entropy(tape, a.logits);
     if (query->want & METE_WANT_VALUE && p->critic && (of = mete_arena(cx, (n + 1) * sizeof *of))) {
         for (size_t i = 0; i < n; i++)
             of[i] = (int32_t)c.of[i];
         mete_var *table = mete_weights(tape, params->vector, p->value, (size_t)1 << p->bits, 1);
-        a->value = mete_rows_of(tape, tape_sparse(tape, table, &c.prompt), of, n);
+        a.value = mete_rows_of(tape, tape_sparse(tape, table, &c.prompt), of, n);
     }
-    if (mete_tape_status(tape, &err))
-        return mete_fail(cx, err.code, "%s", err.message);
-    mete_tape_keep(tape, a);
-    if (a->logp && out->logp)
-        memcpy(out->logp, a->logp->data, n * sizeof(float));
-    if (a->value && out->value)
-        memcpy(out->value, a->value->data, n * sizeof(float));
-    if (a->entropy && out->entropy)
-        memcpy(out->entropy, a->entropy->data, n * sizeof(float));
-    if (p->classes && a->logits && out->logits)
-        memcpy(out->logits, a->logits->data, n * a->width * sizeof(float));
-    return METE_OK;
+    if (!p->classes)
+        a.logits = NULL; /* lists of many lengths have no common width */
+    return mete_answers_give(cx, tape, &a, out);
 }
 
 static int
 backward(mete_ctx *cx, const void *self, const mete_params *params, const mete_query *query,
          const mete_outputs *adjoint, mete_tape *tape, float *grad)
 {
-    const struct scorer *p = self;
-    const struct answers *a = mete_tape_kept(tape);
-    mete_error err;
+    (void)self;
     (void)params;
     (void)query;
-    if (!a)
-        return mete_fail(cx, METE_EPLUGIN, "backward without a forward on this tape");
-    if (a->logp && adjoint->logp)
-        mete_seed(tape, a->logp, adjoint->logp);
-    if (a->value && adjoint->value)
-        mete_seed(tape, a->value, adjoint->value);
-    if (a->entropy && adjoint->entropy)
-        mete_seed(tape, a->entropy, adjoint->entropy);
-    if (p->classes && a->logits && adjoint->logits)
-        mete_seed(tape, a->logits, adjoint->logits);
-    if (mete_tape_backward(tape, grad))
-        return mete_fail(cx, mete_tape_status(tape, &err), "%s", err.message);
-    return METE_OK;
+    return mete_answers_back(cx, tape, adjoint, grad);
 }
 
 METE_POLICY_PLUGIN(scorer, "1.0", "chooses among candidate texts by hashed features",

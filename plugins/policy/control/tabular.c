@@ -112,27 +112,6 @@ state_of(const struct tabular *p, const float *observation)
     return state;
 }
 
-static size_t
-choose(const float *logp, size_t n, int greedy, mete_rng *rng)
-{
-    size_t best = 0;
-    if (greedy) {
-        for (size_t i = 1; i < n; i++)
-            best = logp[i] > logp[best] ? i : best;
-        return best;
-    }
-    double u = mete_rng_uniform(rng), sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (logp[i] <= -1e29f)
-            continue;
-        sum += exp((double)logp[i]);
-        best = i;
-        if (u < sum)
-            break;
-    }
-    return best;
-}
-
 static int
 act(mete_ctx *cx, const void *self, const mete_params *params, const mete_lanes *in,
     mete_actions *out)
@@ -155,7 +134,7 @@ act(mete_ctx *cx, const void *self, const mete_params *params, const mete_lanes 
         mete_log_softmax_run(logp, 1, p->actions,
                              in->action_mask ? in->action_mask + i * p->actions : NULL);
         mete_rng rng = mete_random(cx, in->episode[i], in->step[i]);
-        size_t action = choose(logp, p->actions, greedy, &rng);
+        size_t action = mete_draw(logp, p->actions, greedy, &rng);
         out->action[i] = (int32_t)action;
         out->logp[i] = logp[action];
         if (p->critic)
@@ -164,10 +143,6 @@ act(mete_ctx *cx, const void *self, const mete_params *params, const mete_lanes 
     return METE_OK;
 }
 
-struct answers {
-    mete_var *logp, *value, *entropy, *logits;
-};
-
 static int
 forward(mete_ctx *cx, const void *self, const mete_params *params, const mete_query *query,
         mete_outputs *out, mete_tape *tape)
@@ -175,15 +150,14 @@ forward(mete_ctx *cx, const void *self, const mete_params *params, const mete_qu
     const struct tabular *p = self;
     const mete_batch *batch = query->batch;
     size_t n = query->count;
-    mete_error err;
     if (!batch->observation || batch->observation_size != p->seen ||
         (query->want & METE_WANT_LOGP && !batch->action))
         return mete_fail(cx, METE_EPLUGIN, "was asked about steps without states or actions");
     int32_t *state = mete_arena(cx, (n + 1) * sizeof *state);
     int32_t *action = mete_arena(cx, (n + 1) * sizeof *action);
     uint8_t *mask = batch->action_mask ? mete_arena(cx, n * p->actions + 1) : NULL;
-    struct answers *a = mete_tape_take(tape, sizeof *a);
-    if (!state || !action || !a || (batch->action_mask && !mask))
+    mete_answers a = {0};
+    if (!state || !action || (batch->action_mask && !mask))
         return mete_fail(cx, METE_ENOMEM, "out of memory for %zu steps", n);
     for (size_t i = 0; i < n; i++) {
         size_t step = query->step ? query->step[i] : i;
@@ -192,55 +166,26 @@ forward(mete_ctx *cx, const void *self, const mete_params *params, const mete_qu
         if (mask)
             memcpy(mask + i * p->actions, batch->action_mask + step * p->actions, p->actions);
     }
-    *a = (struct answers){NULL, NULL, NULL, NULL};
     const float *vector = params->vector;
     mete_var *theta = mete_weights(tape, vector, p->theta, p->states, p->actions);
-    a->logits = mete_log_softmax(tape, mete_rows_of(tape, theta, state, n), mask);
+    a.logits = mete_log_softmax(tape, mete_rows_of(tape, theta, state, n), mask);
     if (query->want & METE_WANT_LOGP)
-        a->logp = mete_pick(tape, a->logits, action);
+        a.logp = mete_pick(tape, a.logits, action);
     if (query->want & METE_WANT_ENTROPY)
-        a->entropy = mete_entropy(tape, a->logits);
+        a.entropy = mete_entropy(tape, a.logits);
     if (query->want & METE_WANT_VALUE && p->critic)
-        a->value = mete_rows_of(tape, mete_weights(tape, vector, p->value, p->states, 1), state, n);
-    if (mete_tape_status(tape, &err))
-        return mete_fail(cx, err.code, "%s", err.message);
-    mete_tape_keep(tape, a);
-    const struct {
-        const mete_var *from;
-        float *to;
-    } given[] = {{a->logp, out->logp},
-                 {a->value, out->value},
-                 {a->entropy, out->entropy},
-                 {a->logits, out->logits}};
-    for (size_t k = 0; k < 4; k++)
-        if (given[k].from && given[k].to)
-            memcpy(given[k].to, given[k].from->data,
-                   given[k].from->rows * given[k].from->columns * sizeof(float));
-    return METE_OK;
+        a.value = mete_rows_of(tape, mete_weights(tape, vector, p->value, p->states, 1), state, n);
+    return mete_answers_give(cx, tape, &a, out);
 }
 
 static int
 backward(mete_ctx *cx, const void *self, const mete_params *params, const mete_query *query,
          const mete_outputs *adjoint, mete_tape *tape, float *grad)
 {
-    const struct answers *a = mete_tape_kept(tape);
-    mete_error err;
     (void)self;
     (void)params;
     (void)query;
-    if (!a)
-        return mete_fail(cx, METE_EPLUGIN, "backward without a forward on this tape");
-    if (a->logp && adjoint->logp)
-        mete_seed(tape, a->logp, adjoint->logp);
-    if (a->value && adjoint->value)
-        mete_seed(tape, a->value, adjoint->value);
-    if (a->entropy && adjoint->entropy)
-        mete_seed(tape, a->entropy, adjoint->entropy);
-    if (a->logits && adjoint->logits)
-        mete_seed(tape, a->logits, adjoint->logits);
-    if (mete_tape_backward(tape, grad))
-        return mete_fail(cx, mete_tape_status(tape, &err), "%s", err.message);
-    return METE_OK;
+    return mete_answers_back(cx, tape, adjoint, grad);
 }
 
 METE_POLICY_PLUGIN(

@@ -106,25 +106,6 @@ talk_step(struct talk *t)
     product(x, t->live, p->width[p->layers], t->vector + p->weight[p->layers], outs, t->logits);
 }
 
-static size_t
-choose(const float *logp, size_t n, int greedy, mete_rng *rng)
-{
-    size_t best = 0;
-    if (greedy) {
-        for (size_t i = 1; i < n; i++)
-            best = logp[i] > logp[best] ? i : best;
-        return best;
-    }
-    double u = mete_rng_uniform(rng), sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += (double)expf(logp[i]);
-        if (u < sum)
-            return i;
-        best = logp[i] > logp[best] ? i : best;
-    }
-    return best; /* rounding left u past the last: the likeliest */
-}
-
 /* Draws the next token of every live lane; those that said <eos> or have no room left fall silent.
  * */
 static void
@@ -141,7 +122,7 @@ talk_draw(mete_ctx *cx, struct talk *t, const mete_lanes *in)
         size_t lane = t->lane[i], said = t->count[lane]++;
         const float *h = t->h[p->layers - 1] + i * last, *logp = t->logits + i * outs;
         mete_rng rng = mete_random(cx, in->episode[lane], (uint32_t)said);
-        size_t id = choose(logp, outs, greedy, &rng);
+        size_t id = mete_draw(logp, outs, greedy, &rng);
         mete_token *token = &t->token[lane * ((size_t)p->max_tokens + 1) + said];
         *token = (mete_token){.id = (int32_t)id, .logp = logp[id]};
         if (p->critic) {

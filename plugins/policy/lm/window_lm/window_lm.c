@@ -351,12 +351,6 @@ encode(mete_ctx *cx, const void *self, const mete_batch *batch, mete_actions *ou
 
 /* ---- learning -------------------------------------------------------------------------------- */
 
-struct answers {
-    mete_var *logp, *value, *entropy, *logits;
-    size_t count;
-    uint8_t *unknown; /* [count] the stored token is no class: nothing is learnt from it */
-};
-
 /* What each step asked about had before it. */
 struct context {
     int32_t *window, *action, *condition, *said;
@@ -372,7 +366,7 @@ token_id(const struct window_lm *p, int32_t id)
 /* Sizes of the bags of words said, and the window of each step. */
 static int
 context_tokens(mete_ctx *cx, const struct window_lm *p, const mete_query *query, struct context *c,
-               uint8_t *unknown)
+               float *known)
 {
     const mete_batch *batch = query->batch;
     size_t n = query->count, window = (size_t)p->window, total = 0;
@@ -388,8 +382,8 @@ context_tokens(mete_ctx *cx, const struct window_lm *p, const mete_query *query,
             c->window[i * window + k] =
                 said + k >= window ? token_id(p, batch->action[step + k - window]) : bos_of(p);
         int32_t id = token_id(p, batch->action[step]);
-        unknown[i] = id >= bos_of(p);
-        c->action[i] = unknown[i] ? 0 : id;
+        known[i] = id < bos_of(p);
+        c->action[i] = id < bos_of(p) ? id : 0;
         c->said_begin[i] = (uint32_t)total;
         total += said;
     }
@@ -473,7 +467,7 @@ tape_hidden(mete_tape *tape, const struct window_lm *p, const float *vector, siz
 
 static void
 tape_answers(mete_tape *tape, const struct window_lm *p, const float *vector,
-             const mete_query *query, const struct context *c, struct answers *a)
+             const mete_query *query, const struct context *c, const float *known, mete_answers *a)
 {
     size_t last = p->width[p->layers], outs = classes_of(p);
     mete_var *h = tape_hidden(tape, p, vector, query->count, c);
@@ -487,7 +481,8 @@ tape_answers(mete_tape *tape, const struct window_lm *p, const float *vector,
     mete_var *b = mete_weights(tape, vector, p->bias[p->layers], 1, outs);
     a->logits = mete_log_softmax(tape, mete_add(tape, mete_matmul(tape, h, w), b), NULL);
     if (query->want & METE_WANT_LOGP)
-        a->logp = mete_pick(tape, a->logits, c->action);
+        a->logp = mete_mul(tape, mete_pick(tape, a->logits, c->action),
+                           mete_input(tape, known, query->count, 1));
     if (query->want & METE_WANT_ENTROPY)
         a->entropy = mete_entropy(tape, a->logits);
 }
@@ -499,62 +494,31 @@ forward(mete_ctx *cx, const void *self, const mete_params *params, const mete_qu
     const struct window_lm *p = self;
     size_t n = query->count;
     struct context c = {0};
-    mete_error err;
     if (!query->batch->action)
         return mete_fail(cx, METE_EPLUGIN, "was asked about a batch without tokens");
-    struct answers *a = mete_tape_take(tape, sizeof *a);
-    uint8_t *unknown = mete_tape_take(tape, n + 1);
-    if (!a || !unknown)
+    /* 0 where the stored token is no class: its log-probability is 0 and teaches nothing */
+    float *known = mete_tape_take(tape, (n + 1) * sizeof *known);
+    mete_answers a = {0};
+    if (!known)
         return mete_fail(cx, METE_ENOMEM, "out of memory for %zu steps", n);
-    *a = (struct answers){.count = n, .unknown = unknown};
-    int status = n ? context_tokens(cx, p, query, &c, unknown) : METE_OK;
+    int status = n ? context_tokens(cx, p, query, &c, known) : METE_OK;
     if (n && !status)
         status = context_conditions(cx, p, query, &c);
     if (status)
         return status;
     if (n)
-        tape_answers(tape, p, params->vector, query, &c, a);
-    if (mete_tape_status(tape, &err))
-        return mete_fail(cx, err.code, "%s", err.message);
-    mete_tape_keep(tape, a);
-    for (size_t i = 0; a->logp && out->logp && i < n; i++)
-        out->logp[i] = unknown[i] ? 0 : a->logp->data[i];
-    if (a->value && out->value)
-        memcpy(out->value, a->value->data, n * sizeof(float));
-    if (a->entropy && out->entropy)
-        memcpy(out->entropy, a->entropy->data, n * sizeof(float));
-    if (a->logits && out->logits)
-        memcpy(out->logits, a->logits->data, n * classes_of(p) * sizeof(float));
-    return METE_OK;
+        tape_answers(tape, p, params->vector, query, &c, known, &a);
+    return mete_answers_give(cx, tape, &a, out);
 }
 
 static int
 backward(mete_ctx *cx, const void *self, const mete_params *params, const mete_query *query,
          const mete_outputs *adjoint, mete_tape *tape, float *grad)
 {
-    const struct answers *a = mete_tape_kept(tape);
-    mete_error err;
     (void)self;
     (void)params;
     (void)query;
-    if (!a)
-        return mete_fail(cx, METE_EPLUGIN, "backward without a forward on this tape");
-    if (a->logp && adjoint->logp) {
-        float *seed = mete_tape_take(tape, a->count * sizeof *seed);
-        for (size_t i = 0; seed && i < a->count; i++)
-            seed[i] = a->unknown[i] ? 0 : adjoint->logp[i];
-        if (seed)
-            mete_seed(tape, a->logp, seed);
-    }
-    if (a->value && adjoint->value)
-        mete_seed(tape, a->value, adjoint->value);
-    if (a->entropy && adjoint->entropy)
-        mete_seed(tape, a->entropy, adjoint->entropy);
-    if (a->logits && adjoint->logits)
-        mete_seed(tape, a->logits, adjoint->logits);
-    if (mete_tape_backward(tape, grad))
-        return mete_fail(cx, mete_tape_status(tape, &err), "%s", err.message);
-    return METE_OK;
+    return mete_answers_back(cx, tape, adjoint, grad);
 }
 
 METE_POLICY_PLUGIN(
