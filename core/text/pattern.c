@@ -5,6 +5,7 @@
 
 #include <pcre2.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct mete_pattern {
     pcre2_code *code;
@@ -13,6 +14,7 @@ struct mete_pattern {
 
 struct mete_matcher {
     pcre2_match_data *data;
+    int groups; /* of the last match */
 };
 
 mete_pattern *
@@ -56,7 +58,7 @@ mete_pattern_free(mete_pattern *pattern)
 mete_matcher *
 mete_matcher_new(void)
 {
-    mete_matcher *matcher = malloc(sizeof *matcher);
+    mete_matcher *matcher = calloc(1, sizeof *matcher);
     if (matcher && !(matcher->data = pcre2_match_data_create(64, NULL))) {
         free(matcher);
         return NULL;
@@ -72,19 +74,54 @@ mete_matcher_free(mete_matcher *matcher)
     free(matcher);
 }
 
+static int
+find(const mete_pattern *pattern, mete_text text, size_t from, mete_matcher *matcher)
+{
+    matcher->groups = pcre2_match(pattern->code, (PCRE2_SPTR)(text.data ? text.data : ""),
+                                  text.length, from, 0, matcher->data, pattern->limits);
+    if (matcher->groups == 0) /* more groups than the matcher has room for: those that fit */
+        matcher->groups = (int)pcre2_get_ovector_count(matcher->data);
+    if (matcher->groups == PCRE2_ERROR_NOMATCH)
+        matcher->groups = 0;
+    return matcher->groups;
+}
+
+int
+mete_pattern_find(const mete_pattern *pattern, mete_text text, mete_matcher *matcher)
+{
+    return find(pattern, text, 0, matcher);
+}
+
+mete_text
+mete_matcher_group(const mete_matcher *matcher, mete_text text, uint32_t number)
+{
+    const PCRE2_SIZE *span = pcre2_get_ovector_pointer(matcher->data) + 2 * (size_t)number;
+    if (matcher->groups <= 0 || number >= (uint32_t)matcher->groups || span[0] == PCRE2_UNSET)
+        return (mete_text){"", 0};
+    return mete_text_slice(text, span[0], span[1]);
+}
+
+int
+mete_pattern_named(const mete_pattern *pattern, mete_text name)
+{
+    char copy[64]; /* PCRE2 allows names of 32 bytes */
+    if (name.length >= sizeof copy)
+        return -1;
+    memcpy(copy, name.data, name.length);
+    copy[name.length] = 0;
+    int number = pcre2_substring_number_from_name(pattern->code, (PCRE2_SPTR)copy);
+    return number > 0 ? number : -1;
+}
+
 int
 mete_pattern_count(const mete_pattern *pattern, mete_text text, int most, mete_matcher *matcher)
 {
-    PCRE2_SPTR subject = (PCRE2_SPTR)(text.data ? text.data : "");
     size_t at = 0;
     int count = 0;
     while (count < most && at <= text.length) {
-        int found =
-            pcre2_match(pattern->code, subject, text.length, at, 0, matcher->data, pattern->limits);
-        if (found == PCRE2_ERROR_NOMATCH)
-            return count;
-        if (found < 0)
-            return found;
+        int found = find(pattern, text, at, matcher);
+        if (found <= 0)
+            return found < 0 ? found : count;
         const PCRE2_SIZE *span = pcre2_get_ovector_pointer(matcher->data);
         count++;
         at = span[1];

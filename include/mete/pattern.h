@@ -35,6 +35,15 @@ METE_API void mete_matcher_free(mete_matcher *matcher);
 METE_API int mete_pattern_count(const mete_pattern *pattern, mete_text text, int most,
                                 mete_matcher *matcher);
 
+/* The first match: 1 + the last group that took part, 0 when there is none, negative when it was
+ * given up. The groups are in the matcher until it is used again. */
+METE_API int mete_pattern_find(const mete_pattern *pattern, mete_text text, mete_matcher *matcher);
+/* Group `number` (0: the match) of a match found in `text`, borrowed from it; empty when it took no
+ * part. */
+METE_API mete_text mete_matcher_group(const mete_matcher *matcher, mete_text text, uint32_t number);
+/* The number of the group of this name, -1 when there is none. */
+METE_API int mete_pattern_named(const mete_pattern *pattern, mete_text name);
+
 #ifdef __cplusplus
 }
 #endif

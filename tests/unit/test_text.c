@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include <mete/pattern.h>
 #include <mete/random.h>
 #include <mete/text.h>
 
@@ -489,6 +490,40 @@ last_is_the_last_found(void)
     }
 }
 
+static mete_text
+T(const char *text)
+{
+    return mete_text_from(text);
+}
+
+static void
+test_patterns(void)
+{
+    mete_error err;
+    mete_matcher *m = mete_matcher_new();
+    mete_pattern *p = mete_pattern_new(T("(?<who>[a-z]+)(-x)? is (\\d+)"), 0, 100000, &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(p);
+    mete_text text = T("so bob is 7, and");
+    CU_ASSERT_EQUAL(mete_pattern_find(p, text, m), 4);
+    CU_ASSERT_TRUE(mete_text_is(mete_matcher_group(m, text, 0), "bob is 7"));
+    CU_ASSERT_TRUE(mete_text_is(mete_matcher_group(m, text, 1), "bob"));
+    CU_ASSERT_EQUAL(mete_matcher_group(m, text, 2).length, 0); /* took no part */
+    CU_ASSERT_TRUE(mete_text_is(mete_matcher_group(m, text, 3), "7"));
+    CU_ASSERT_EQUAL(mete_matcher_group(m, text, 9).length, 0);
+    CU_ASSERT_EQUAL(mete_pattern_named(p, T("who")), 1);
+    CU_ASSERT_EQUAL(mete_pattern_named(p, T("whom")), -1);
+    CU_ASSERT_EQUAL(mete_pattern_named(p, T("")), -1);
+    CU_ASSERT_EQUAL(mete_pattern_find(p, T("BOB"), m), 0);
+    CU_ASSERT_EQUAL(mete_matcher_group(m, text, 0).length, 0);
+    CU_ASSERT_EQUAL(mete_pattern_count(p, T("a is 1 b is 2 c is 3"), 2, m), 2);
+    mete_pattern_free(p);
+    /* A backtracking bomb is given up, which is neither a match nor none. */
+    CU_ASSERT_PTR_NOT_NULL_FATAL(p = mete_pattern_new(T("(a+)+$"), 0, 1000, &err));
+    CU_ASSERT_TRUE(mete_pattern_find(p, T("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"), m) < 0);
+    mete_pattern_free(p);
+    mete_matcher_free(m);
+}
+
 void
 suite_text(void)
 {
@@ -510,6 +545,7 @@ suite_text(void)
     CU_add_test(s, "LCS and edit distance", test_subsequences);
     CU_add_test(s, "ROUGE-L of the paper's example", test_rouge);
     CU_add_test(s, "normal forms", test_normalise);
+    CU_add_test(s, "patterns", test_patterns);
     CU_add_test(s, "numbers in prose", test_numbers);
     CU_add_test(s, "forms of numbers", test_number_forms);
 }

@@ -52,19 +52,17 @@ check_contains(mete_text response, mete_text target)
 
 /* 1, 0, or negative: the match was given up, or the target is none. */
 static int
-check_pattern(mete_ctx *cx, const struct scripted *p, mete_text response, mete_text target)
+check_pattern(const struct scripted *p, mete_text response, mete_text target, mete_matcher *matcher)
 {
-    pcre2_code *code = pattern_compile(cx, "a rule's target", target);
-    pcre2_match_data *data = code ? pcre2_match_data_create_from_pattern(code, NULL) : NULL;
-    int groups = data ? pattern_find(p, code, response, data).groups : -1;
-    pcre2_match_data_free(data);
-    pcre2_code_free(code);
-    return groups < 0 ? -1 : groups > 0;
+    mete_pattern *pattern = mete_pattern_new(target, 0, (uint32_t)p->match_limit, NULL);
+    int found = pattern ? mete_pattern_find(pattern, response, matcher) : -1;
+    mete_pattern_free(pattern);
+    return found < 0 ? -1 : found > 0;
 }
 
 static int
-check(mete_ctx *cx, const struct scripted *p, const struct rule *rule, mete_text target,
-      mete_text response)
+check(const struct scripted *p, const struct rule *rule, mete_text target, mete_text response,
+      mete_matcher *matcher)
 {
     int found;
     switch (rule->check) {
@@ -74,9 +72,9 @@ check(mete_ctx *cx, const struct scripted *p, const struct rule *rule, mete_text
         found = check_contains(response, target);
         return found < 0 ? found : !found;
     case CHECK_REGEX:
-        return check_pattern(cx, p, response, target);
+        return check_pattern(p, response, target, matcher);
     case CHECK_NOT_REGEX:
-        found = check_pattern(cx, p, response, target);
+        found = check_pattern(p, response, target, matcher);
         return found < 0 ? found : !found;
     case CHECK_NUMBER:
         return check_number(response, target);
@@ -87,30 +85,28 @@ check(mete_ctx *cx, const struct scripted *p, const struct rule *rule, mete_text
 
 /* The part of the question that a pattern's first group finds; NULL data when it does not. */
 static mete_text
-part_of(const struct scripted *p, const pcre2_code *code, mete_text question,
-        pcre2_match_data *data)
+part_of(const mete_pattern *pattern, mete_text question, mete_matcher *matcher)
 {
-    struct match match = pattern_find(p, code, question, data);
-    return match.groups > 0 ? match_group(&match, match.groups > 1) : (mete_text){NULL, 0};
+    int found = mete_pattern_find(pattern, question, matcher);
+    return found > 0 ? mete_matcher_group(matcher, question, found > 1) : (mete_text){NULL, 0};
 }
 
 /* The rule for this criterion, its target filled in; NULL after the reply was made a failed one. */
 static const struct rule *
-rule_for(mete_ctx *cx, const struct scripted *p, mete_text criterion, pcre2_match_data *data,
+rule_for(mete_ctx *cx, const struct scripted *p, mete_text criterion, mete_matcher *matcher,
          mete_text *target, mete_reply *reply)
 {
     const struct rule *rule = p->rules.item;
     for (size_t i = 0; i < p->rules.count; i++, rule++) {
-        struct match match = pattern_find(p, rule->code, criterion, data);
-        if (match.groups < 0) {
-            mete_reply_fail(cx, reply, METE_FAILED, "a match was given up (PCRE2 error %d)",
-                            match.groups);
+        int found = mete_pattern_find(rule->pattern, criterion, matcher);
+        if (found < 0) {
+            mete_reply_fail(cx, reply, METE_FAILED, "a match was given up (PCRE2 error %d)", found);
             return NULL;
         }
-        if (!match.groups)
+        if (!found)
             continue;
         int quote = rule->check == CHECK_REGEX || rule->check == CHECK_NOT_REGEX;
-        if (template_fill(cx, rule->target, &match, rule->code, quote, target)) {
+        if (template_fill(cx, rule->target, rule->pattern, criterion, matcher, quote, target)) {
             mete_reply_fail(cx, reply, METE_FAILED, "out of memory");
             return NULL;
         }
@@ -121,24 +117,24 @@ rule_for(mete_ctx *cx, const struct scripted *p, mete_text criterion, pcre2_matc
 }
 
 int
-judge_decide(mete_ctx *cx, const struct scripted *p, mete_text question, pcre2_match_data *data,
+judge_decide(mete_ctx *cx, const struct scripted *p, mete_text question, mete_matcher *matcher,
              mete_reply *reply)
 {
     mete_text target, rival = {NULL, 0};
-    mete_text criterion = part_of(p, p->criterion_code, question, data);
-    mete_text response = part_of(p, p->response_code, question, data);
-    if (p->rival_code)
-        rival = part_of(p, p->rival_code, question, data);
+    mete_text criterion = part_of(p->criterion_pattern, question, matcher);
+    mete_text response = part_of(p->response_pattern, question, matcher);
+    if (p->rival_pattern)
+        rival = part_of(p->rival_pattern, question, matcher);
     if (!criterion.data || !response.data) {
         mete_reply_fail(cx, reply, METE_FAILED, "found no %s in the question",
                         criterion.data ? "response" : "criterion");
         return -1;
     }
-    const struct rule *rule = rule_for(cx, p, criterion, data, &target, reply);
+    const struct rule *rule = rule_for(cx, p, criterion, matcher, &target, reply);
     if (!rule)
         return -1;
-    int met = check(cx, p, rule, target, response);
-    int other = rival.data ? check(cx, p, rule, target, rival) : 0;
+    int met = check(p, rule, target, response, matcher);
+    int other = rival.data ? check(p, rule, target, rival, matcher) : 0;
     if (met < 0 || other < 0) {
         mete_reply_fail(cx, reply, METE_FAILED,
                         "a rule's target is no %s, or its match was given up",

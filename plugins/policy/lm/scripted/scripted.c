@@ -1,6 +1,5 @@
 /* scripted - a deterministic local language model: it answers from a table of patterns, or judges
  * by simple checks, with the errors, failures and delay it is told to have.
- * pkg-config: libpcre2-8
  *
  * A question makes a list of outcomes with chances. Without a temperature the first is said; with
  * one, an outcome is drawn with probability proportional to chance^(1/temperature), by the seed of
@@ -60,6 +59,15 @@ static const mete_option options[] = {
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static int
+open_pattern(mete_ctx *cx, const struct scripted *p, const char *what, const char *text,
+             mete_pattern **out)
+{
+    mete_error err;
+    *out = mete_pattern_new(mete_text_from(text), 0, (uint32_t)p->match_limit, &err);
+    return *out ? METE_OK : mete_fail(cx, err.code, "%s, %s", what, err.message);
+}
+
+static int
 open_rule(mete_ctx *cx, struct scripted *p, struct rule *rule, size_t i)
 {
     if (p->mode == MODE_TABLE && !rule->say == !rule->choose.count)
@@ -76,8 +84,7 @@ open_rule(mete_ctx *cx, struct scripted *p, struct rule *rule, size_t i)
         return mete_fail(cx, METE_EINVAL,
                          "rules[%zu] needs `wrong`, what to say in error, as error_rate is not 0",
                          i);
-    rule->code = pattern_compile(cx, "a rule's pattern", mete_text_from(rule->when));
-    return rule->code ? METE_OK : METE_EINVAL;
+    return open_pattern(cx, p, "a rule's pattern", rule->when, &rule->pattern);
 }
 
 static int
@@ -147,22 +154,21 @@ close_scripted(mete_ctx *cx, void *self)
     struct rule *rule = p->rules.item;
     (void)cx;
     for (size_t i = 0; i < p->rules.count; i++)
-        pcre2_code_free(rule[i].code);
-    pcre2_code_free(p->criterion_code);
-    pcre2_code_free(p->response_code);
-    pcre2_code_free(p->rival_code);
-    pcre2_match_context_free(p->limits);
+        mete_pattern_free(rule[i].pattern);
+    mete_pattern_free(p->criterion_pattern);
+    mete_pattern_free(p->response_pattern);
+    mete_pattern_free(p->rival_pattern);
 }
 
 static int
 open_judge(mete_ctx *cx, struct scripted *p)
 {
-    p->criterion_code = pattern_compile(cx, "criterion", mete_text_from(p->criterion));
-    p->response_code = pattern_compile(cx, "response", mete_text_from(p->response));
-    if (p->rival)
-        p->rival_code = pattern_compile(cx, "rival", mete_text_from(p->rival));
-    return p->criterion_code && p->response_code && (!p->rival || p->rival_code) ? METE_OK
-                                                                                 : METE_EINVAL;
+    int status = open_pattern(cx, p, "criterion", p->criterion, &p->criterion_pattern);
+    if (!status)
+        status = open_pattern(cx, p, "response", p->response, &p->response_pattern);
+    if (!status && p->rival)
+        status = open_pattern(cx, p, "rival", p->rival, &p->rival_pattern);
+    return status;
 }
 
 static int
@@ -173,10 +179,6 @@ open_all(mete_ctx *cx, struct scripted *p)
     if (!p->rules.count && !p->otherwise && !p->transcripts)
         return mete_fail(cx, METE_EINVAL,
                          "has nothing to say: give rules, otherwise or transcripts");
-    if (!(p->limits = pcre2_match_context_create(NULL)))
-        return mete_fail(cx, METE_ENOMEM, "out of memory");
-    pcre2_set_match_limit(p->limits, (uint32_t)p->match_limit);
-    pcre2_set_depth_limit(p->limits, (uint32_t)p->match_limit);
     for (size_t i = 0; i < p->rules.count && !status; i++)
         status = open_rule(cx, p, &rule[i], i);
     if (!status && p->mode == MODE_JUDGE)
@@ -202,7 +204,7 @@ struct question {
     const struct scripted *p;
     const mete_request *request;
     mete_reply *reply;
-    pcre2_match_data *data;
+    mete_matcher *matcher;
     mete_text text; /* what patterns see */
     uint64_t key;   /* of the question and, with a temperature, the seed */
     struct outcome *outcome;
@@ -273,19 +275,25 @@ recorded(mete_ctx *cx, struct question *q)
 }
 
 static int
-from_rule(mete_ctx *cx, struct question *q, const struct rule *rule, const struct match *match)
+fill_rule(mete_ctx *cx, struct question *q, const struct rule *rule, const char *template,
+          mete_text *out)
+{
+    return template_fill(cx, template, rule->pattern, q->text, q->matcher, 0, out);
+}
+
+static int
+from_rule(mete_ctx *cx, struct question *q, const struct rule *rule)
 {
     double error = rule->wrong ? q->p->error_rate : 0, sum = 0;
     mete_text text;
     int status = make_room(cx, q, rule->choose.count + 2);
     for (size_t k = 0; k < rule->choose.count; k++)
         sum += rule->chance.count ? rule->chance.item[k] : 1;
-    if (!status && rule->say &&
-        !(status = template_fill(cx, rule->say, match, rule->code, 0, &text)))
+    if (!status && rule->say && !(status = fill_rule(cx, q, rule, rule->say, &text)))
         add(q, text, 1 - error);
     for (size_t k = 0; k < rule->choose.count && !status; k++) {
         double weight = rule->chance.count ? rule->chance.item[k] : 1;
-        status = template_fill(cx, rule->choose.item[k], match, rule->code, 0, &text);
+        status = fill_rule(cx, q, rule, rule->choose.item[k], &text);
         add(q, text, (1 - error) * weight / sum);
     }
     /* The most probable first, as a greedy answer takes it. */
@@ -296,7 +304,7 @@ from_rule(mete_ctx *cx, struct question *q, const struct rule *rule, const struc
             q->outcome[k] = swap;
         }
     if (!status && error > 0) {
-        status = template_fill(cx, rule->wrong, match, rule->code, 0, &text);
+        status = fill_rule(cx, q, rule, rule->wrong, &text);
         add(q, text, error);
     }
     return status;
@@ -307,12 +315,12 @@ by_table(mete_ctx *cx, struct question *q)
 {
     const struct rule *rule = q->p->rules.item;
     for (size_t i = 0; i < q->p->rules.count; i++) {
-        struct match match = pattern_find(q->p, rule[i].code, q->text, q->data);
-        if (match.groups > 0)
-            return from_rule(cx, q, &rule[i], &match);
-        if (match.groups < 0) {
+        int found = mete_pattern_find(rule[i].pattern, q->text, q->matcher);
+        if (found > 0)
+            return from_rule(cx, q, &rule[i]);
+        if (found < 0) {
             mete_reply_fail(cx, q->reply, METE_FAILED, "a match was given up (PCRE2 error %d)",
-                            match.groups);
+                            found);
             return METE_OK;
         }
     }
@@ -323,7 +331,7 @@ by_table(mete_ctx *cx, struct question *q)
 static int
 by_judge(mete_ctx *cx, struct question *q)
 {
-    int met = judge_decide(cx, q->p, q->text, q->data, q->reply);
+    int met = judge_decide(cx, q->p, q->text, q->matcher, q->reply);
     if (met < 0)
         return METE_OK;
     if (make_room(cx, q, 2))
@@ -518,20 +526,20 @@ static int
 answer_all(mete_ctx *cx, const struct scripted *p, const mete_requests *requests,
            mete_replies *replies, int (*tell)(mete_ctx *cx, struct question *q))
 {
-    pcre2_match_data *data = pcre2_match_data_create(64, NULL);
-    int status = data ? METE_OK : mete_fail(cx, METE_ENOMEM, "out of memory");
+    mete_matcher *matcher = mete_matcher_new();
+    int status = matcher ? METE_OK : mete_fail(cx, METE_ENOMEM, "out of memory");
     for (size_t i = 0; i < requests->count && !status; i++) {
         struct question q = {.p = p,
                              .request = mete_request_at(requests, i),
                              .reply = mete_reply_at(replies, i),
-                             .data = data};
+                             .matcher = matcher};
         status = outcomes(cx, &q);
         if (!status && q.outcomes)
             status = tell(cx, &q);
         q.reply->prompt_tokens = words_of(q.request);
         q.reply->seconds = p->delay;
     }
-    pcre2_match_data_free(data);
+    mete_matcher_free(matcher);
     if (!status && p->sleep && p->delay > 0)
         poll(NULL, 0, (int)(p->delay * 1000));
     return status;

@@ -2,10 +2,9 @@
 #ifndef SCRIPTED_H
 #define SCRIPTED_H
 
-#define PCRE2_CODE_UNIT_WIDTH 8
+#include <mete/pattern.h>
 #include <mete/policy.h>
 #include <mete/text.h>
-#include <pcre2.h>
 
 enum { MODE_TABLE, MODE_JUDGE };
 enum { OVER_USER, OVER_CONVERSATION };
@@ -26,7 +25,7 @@ struct rule {
     mete_reals chance;
     int check;
     const char *target;
-    pcre2_code *code;
+    mete_pattern *pattern;
 };
 
 struct scripted {
@@ -37,8 +36,7 @@ struct scripted {
     double error_rate, failure_rate, delay;
     int64_t match_limit;
     const mete_table *transcripts;
-    pcre2_code *criterion_code, *response_code, *rival_code;
-    pcre2_match_context *limits;
+    mete_pattern *criterion_pattern, *response_pattern, *rival_pattern;
     const mete_text *reply; /* the table's column */
     uint64_t *heard;        /* [transcripts->rows] hash of each conversation, ascending */
     uint32_t *row;          /* its row */
@@ -50,26 +48,13 @@ struct outcome {
     double chance;
 };
 
-/* A match: the text it was found in, and the groups, until the next of the same `data`. */
-struct match {
-    mete_text text;
-    pcre2_match_data *data;
-    int groups; /* > 0: found; 0: not; negative: given up */
-};
-
-/* pattern.c */
-pcre2_code *pattern_compile(mete_ctx *cx, const char *what, mete_text pattern);
-struct match pattern_find(const struct scripted *p, const pcre2_code *code, mete_text text,
-                          pcre2_match_data *data);
-/* Group `number`, empty when it took no part. */
-mete_text match_group(const struct match *match, uint32_t number);
-/* The template with $0 to $9, ${name} and $$ filled in, in the arena. `quote` escapes what is
- * filled in, for a pattern. */
-int template_fill(mete_ctx *cx, const char *text, const struct match *match, const pcre2_code *code,
-                  int quote, mete_text *out);
+/* fill.c: the template with $0 to $9, ${name} and $$ filled in from a match of `pattern` in `text`,
+ * in the arena. `quote` escapes what is filled in, for a pattern. */
+int template_fill(mete_ctx *cx, const char *template, const mete_pattern *pattern, mete_text text,
+                  const mete_matcher *matcher, int quote, mete_text *out);
 
 /* judge.c: 1 the criterion is met, 0 not, negative after `reply` was made a failed one. */
-int judge_decide(mete_ctx *cx, const struct scripted *p, mete_text question, pcre2_match_data *data,
+int judge_decide(mete_ctx *cx, const struct scripted *p, mete_text question, mete_matcher *matcher,
                  mete_reply *reply);
 /* What option `k` of a choice says: 1 yes, 0 no. */
 int judge_says(const mete_request *request, size_t k);
