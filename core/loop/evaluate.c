@@ -70,11 +70,28 @@ judge_batch(mete__loop *loop, const mete_batch *batch, mete__judged *out, sums *
     return status;
 }
 
+/* Scores given texts as if the policy had said them with the probability it gives them: what the
+ * reward makes of people's own texts is the floor a policy is to be measured against. */
+static int
+score_given(mete__loop *loop, const mete_batch *batch, const float *logp, mete__judged *out,
+            mete_error *err)
+{
+    mete_batch said = *batch;
+    if (!loop->reward)
+        return METE_OK;
+    said.logp = logp;
+    int status = mete__score(loop->engine, loop->reward, &said, err);
+    if (!status)
+        mete__metrics_nodes(&out->metrics, loop->engine, loop->reward, &said, "given/");
+    mete__engine_reset(loop->engine); /* forgets `said` */
+    return status;
+}
+
 /* Adds what the policy gives the steps of a batch of given texts, and the bytes they stand for: a
  * policy that cuts a text is asked about what it kept. */
 static int
-weigh_batch(mete__loop *loop, const mete_batch *batch, const float *vector, sums *s,
-            mete_error *err)
+weigh_batch(mete__loop *loop, const mete_batch *batch, const float *vector, mete__judged *out,
+            sums *s, mete_error *err)
 {
     float *logp = malloc((batch->steps + 1) * sizeof *logp);
     if (!logp)
@@ -90,11 +107,14 @@ weigh_batch(mete__loop *loop, const mete_batch *batch, const float *vector, sums
         s->bytes += batch->span ? last : batch->response[i].length;
         s->rows++;
     }
+    if (!status)
+        status = score_given(loop, batch, logp, out, err);
     free(logp);
     return status;
 }
 
-/* How likely the policy finds held-out texts of the environment. */
+/* How likely the policy finds held-out texts of the environment, and what the reward makes of them.
+ * */
 static int
 weigh_texts(mete__loop *loop, mete__judged *out, mete_error *err)
 {
@@ -109,7 +129,7 @@ weigh_texts(mete__loop *loop, mete__judged *out, mete_error *err)
             return err->code;
         if (!batch->episodes)
             break;
-        int status = weigh_batch(loop, batch, params.vector, &s, err);
+        int status = weigh_batch(loop, batch, params.vector, out, &s, err);
         if (status)
             return status;
     }

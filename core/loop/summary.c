@@ -46,6 +46,37 @@ put_shown(mete_buffer *out, const char *when, const mete__shown *shown)
     put_plain(out, shown->response);
 }
 
+/* A line a held-out metric: before, after, and what texts of the column `given` get (or NULL). */
+static void
+put_table(mete_buffer *out, const mete__judged *before, const mete__judged *after,
+          const char *given)
+{
+    char name[700];
+    if (!after->metrics.count)
+        return;
+    put_line(out, "\nheld-out episodes%38s %12s", before->metrics.count ? "before" : "", "after");
+    if (given)
+        put_line(out, " %12.40s", given);
+    mete_buffer_string(out, "\n");
+    for (size_t i = 0; i < after->metrics.count; i++) {
+        const char *full = after->metrics.item[i].name, *rest = strchr(full, '/');
+        size_t length = strlen(full);
+        if (strncmp(full, "eval/", 5) != 0 || (length > 3 && strcmp(full + length - 3, "/sd") == 0))
+            continue;
+        snprintf(name, sizeof name, "given%s", rest);
+        const double value[] = {mete__metrics_get(&before->metrics, full),
+                                mete__metrics_get(&after->metrics, full),
+                                mete__metrics_get(&after->metrics, name)};
+        put_line(out, "  %-40s", rest + 1);
+        for (int k = 0; k < 2 + !isnan(value[2]); k++)
+            if (isnan(value[k]))
+                put_line(out, " %12s", "");
+            else
+                put_line(out, " %12.4g", value[k]);
+        mete_buffer_string(out, "\n");
+    }
+}
+
 char *
 mete__loop_summary(const mete__loop *loop)
 {
@@ -53,21 +84,7 @@ mete__loop_summary(const mete__loop *loop)
     const mete__judged *before = &loop->before, *after = &loop->after;
     put_line(&out, "%llu iterations; %zu parameters\n", (unsigned long long)loop->done,
              loop->parameters);
-    if (after->metrics.count)
-        put_line(&out, "\nheld-out episodes%38s %12s\n", before->metrics.count ? "before" : "",
-                 "after");
-    for (size_t i = 0; i < after->metrics.count; i++) {
-        const char *name = after->metrics.item[i].name;
-        double was = mete__metrics_get(&before->metrics, name);
-        double is = after->metrics.item[i].sum / (double)after->metrics.item[i].count;
-        size_t length = strlen(name);
-        if (length > 3 && strcmp(name + length - 3, "/sd") == 0)
-            continue;
-        if (isnan(was))
-            put_line(&out, "  %-40s %12s %12.4g\n", name + 5, "", is);
-        else
-            put_line(&out, "  %-40s %12.4g %12.4g\n", name + 5, was, is);
-    }
+    put_table(&out, before, after, loop->evaluate_responses);
     if (!after->metrics.count)
         for (size_t i = 0; i < loop->metrics.count; i++)
             if (strncmp(loop->metrics.item[i].name, "reward", 6) == 0)

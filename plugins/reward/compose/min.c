@@ -1,5 +1,5 @@
-/* min - the smallest of the children's values, each times its weight. A child that does not apply to a
- * row is left out; one that failed fails the row. */
+/* min - the smallest of the children's values, each times its weight. A child that does not apply
+ * to a row is left out; one that failed fails the row. */
 #include "extreme.h"
 
 static int
