@@ -2,6 +2,7 @@
 #include "loop/inner.h"
 
 #include <math.h>
+#include <mete/text.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +34,38 @@ show(mete__judged *out, const mete_batch *batch, const mete_scores *scores)
 typedef struct sums {
     double length, nll, returned;
     uint64_t rows, tokens, bytes;
+    mete_buffer pairs; /* hash of each pair of neighbouring words */
 } sums;
+
+static int
+add_pairs(sums *s, const mete_batch *batch, mete_error *err)
+{
+    for (size_t i = 0; batch->response && i < batch->episodes; i++) {
+        size_t most = batch->response[i].length + 1;
+        if (mete_buffer_reserve(&s->pairs, most * sizeof(uint64_t)))
+            return mete_error_set(err, METE_ENOMEM, "out of memory");
+        uint64_t *hash = (uint64_t *)(void *)(s->pairs.data + s->pairs.length);
+        size_t words = mete_words(batch->response[i], METE_WORDS_PUNCTUATION, hash, most);
+        s->pairs.length += mete_ngrams(hash, words, 2, hash) * sizeof *hash;
+    }
+    return METE_OK;
+}
+
+/* Of all pairs of neighbouring words in what was said, the share that differs (distinct-2; Li et
+ * al. 2016, arXiv:1510.03055): it falls as a policy says the same to every prompt. */
+static void
+note_distinct(sums *s, mete__judged *out)
+{
+    uint64_t *hash = (uint64_t *)(void *)s->pairs.data;
+    size_t count = s->pairs.length / sizeof *hash, distinct = count > 0;
+    if (count) {
+        mete_hashes_sort(hash, count);
+        for (size_t k = 1; k < count; k++)
+            distinct += hash[k] != hash[k - 1];
+        mete__metrics_add(&out->metrics, (double)distinct / (double)count, "eval/distinct_2");
+    }
+    mete_buffer_free(&s->pairs);
+}
 
 static int
 judge_batch(mete__loop *loop, const mete_batch *batch, mete__judged *out, sums *s, mete_error *err)
@@ -53,6 +85,9 @@ judge_batch(mete__loop *loop, const mete_batch *batch, mete__judged *out, sums *
         s->length += batch->step_begin[i + 1] - batch->step_begin[i];
         s->rows++;
     }
+    status = add_pairs(s, batch, err);
+    if (status)
+        return status;
     for (uint32_t c = 0; c < batch->columns; c++)
         if (strcmp(batch->column[c].name, "reward") == 0)
             for (size_t t = 0; t < batch->steps; t++)
@@ -116,12 +151,11 @@ weigh_batch(mete__loop *loop, const mete_batch *batch, const float *vector, mete
 /* How likely the policy finds held-out texts of the environment, and what the reward makes of them.
  * */
 static int
-weigh_texts(mete__loop *loop, mete__judged *out, mete_error *err)
+weigh_texts(mete__loop *loop, mete__judged *out, sums *s, mete_error *err)
 {
     mete_params params = mete__loop_params(loop);
-    sums s = {0};
     loop->held.collected = 0;
-    while (s.rows < loop->evaluate_episodes) {
+    while (s->rows < loop->evaluate_episodes) {
         mete__engine_reset(loop->engine);
         const mete_batch *batch = mete__rollout_batch(&loop->held, &params, METE_ACT_EVALUATE, 1,
                                                       loop->evaluate_responses, NULL, err);
@@ -129,28 +163,27 @@ weigh_texts(mete__loop *loop, mete__judged *out, mete_error *err)
             return err->code;
         if (!batch->episodes)
             break;
-        int status = weigh_batch(loop, batch, params.vector, out, &s, err);
+        int status = weigh_batch(loop, batch, params.vector, out, s, err);
         if (status)
             return status;
     }
     mete__engine_reset(loop->engine);
-    if (s.tokens)
-        mete__metrics_add(&out->metrics, exp(s.nll / (double)s.tokens), "eval/perplexity");
-    if (s.bytes)
-        mete__metrics_add(&out->metrics, s.nll / log(2) / (double)s.bytes, "eval/bits_per_byte");
+    if (s->tokens)
+        mete__metrics_add(&out->metrics, exp(s->nll / (double)s->tokens), "eval/perplexity");
+    if (s->bytes)
+        mete__metrics_add(&out->metrics, s->nll / log(2) / (double)s->bytes, "eval/bits_per_byte");
     return METE_OK;
 }
 
-int
-mete__evaluate(mete__loop *loop, mete__judged *out, mete_error *err)
+/* What the policy itself does in held-out episodes. */
+static int
+judge_episodes(mete__loop *loop, mete__judged *out, sums *s, mete_error *err)
 {
     mete_params params = mete__loop_params(loop);
     uint32_t mode = METE_ACT_EVALUATE | (loop->evaluate_greedy ? METE_ACT_GREEDY : 0);
     double temperature = mete__schedule_at(&loop->stage[loop->stages - 1].temperature, 1e18);
-    sums s = {0};
-    mete__judged_free(out);
     loop->held.collected = 0; /* the same episodes every time */
-    while (s.rows < loop->evaluate_episodes) {
+    while (s->rows < loop->evaluate_episodes) {
         mete__engine_reset(loop->engine);
         const mete_batch *batch =
             mete__rollout_batch(&loop->held, &params, mode, temperature, NULL, NULL, err);
@@ -158,20 +191,31 @@ mete__evaluate(mete__loop *loop, mete__judged *out, mete_error *err)
             return err->code;
         if (!batch->episodes)
             break;
-        int status = judge_batch(loop, batch, out, &s, err);
+        int status = judge_batch(loop, batch, out, s, err);
         if (status)
             return status;
     }
     mete__engine_reset(loop->engine);
-    mete__metrics_add(&out->metrics, (double)s.rows, "eval/episodes");
-    if (s.rows)
-        mete__metrics_add(&out->metrics, s.length / (double)s.rows, "eval/length");
-    if (s.rows && !loop->held.now->prompt)
-        mete__metrics_add(&out->metrics, s.returned / (double)s.rows, "eval/return");
-    if (s.tokens)
-        mete__metrics_add(&out->metrics, exp(s.nll / (double)s.tokens),
+    mete__metrics_add(&out->metrics, (double)s->rows, "eval/episodes");
+    if (s->rows)
+        mete__metrics_add(&out->metrics, s->length / (double)s->rows, "eval/length");
+    if (s->rows && !loop->held.now->prompt)
+        mete__metrics_add(&out->metrics, s->returned / (double)s->rows, "eval/return");
+    if (s->tokens)
+        mete__metrics_add(&out->metrics, exp(s->nll / (double)s->tokens),
                           "eval/reference_perplexity");
-    return loop->evaluate_responses ? weigh_texts(loop, out, err) : METE_OK;
+    note_distinct(s, out);
+    return METE_OK;
+}
+
+int
+mete__evaluate(mete__loop *loop, mete__judged *out, mete_error *err)
+{
+    sums said = {0}, given = {0};
+    mete__judged_free(out);
+    int status = judge_episodes(loop, out, &said, err);
+    mete_buffer_free(&said.pairs);
+    return !status && loop->evaluate_responses ? weigh_texts(loop, out, &given, err) : status;
 }
 
 /* ---- kept with a checkpoint, so that a resumed run can still say what changed ---------------- */
