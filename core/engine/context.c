@@ -158,6 +158,8 @@ mete_metric(mete_ctx *cx, const char *name, double value)
     if (!engine->metric)
         return;
     snprintf(full, sizeof full, "%s/%s", cx->node->path, name);
+    for (char *at = full; at < full + strlen(cx->node->path) && *at; at++)
+        *at = *at == '.' ? '/' : *at; /* as the node's own metrics are called */
     pthread_mutex_lock(&engine->lock);
     engine->metric(engine->metric_user, full, value);
     pthread_mutex_unlock(&engine->lock);

@@ -54,22 +54,25 @@ moments(const double *value, const uint8_t *valid, size_t from, size_t to, doubl
 }
 
 /* Both baselines: the group's mean, or with `others` the mean of the other rows, which is the same
- * difference times n / (n - 1). */
+ * difference times n / (n - 1). `part` (NULL: the value itself) is what is centred. */
 static size_t
-relative(const mete_batch *batch, const double *value, const uint8_t *valid, bool divide,
-         double epsilon, bool others, double *out, uint8_t *flat)
+relative(const mete_batch *batch, const double *value, const double *part, const uint8_t *valid,
+         bool divide, double epsilon, bool others, double *out, uint8_t *flat)
 {
     size_t without = 0;
     for (size_t g = 0; g < batch->groups; g++) {
         size_t from = batch->group[g], to = batch->group[g + 1];
-        double mean, sd;
+        double mean, sd, own_sd;
         size_t count = moments(value, valid, from, to, &mean, &sd);
+        const double *centred = part ? part : value;
+        if (part)
+            moments(part, valid, from, to, &mean, &own_sd);
         double scale = divide ? 1 / (sd + epsilon) : 1;
         if (others && count > 1)
             scale *= (double)count / (double)(count - 1);
         without += count > 0 && sd == 0;
         for (size_t i = from; i < to; i++) {
-            out[i] = valid[i] && sd > 0 ? scale * (value[i] - mean) : 0;
+            out[i] = valid[i] && sd > 0 ? scale * (centred[i] - mean) : 0;
             if (flat)
                 flat[i] = sd == 0;
         }
@@ -81,14 +84,21 @@ size_t
 mete__group_relative(const mete_batch *batch, const double *value, const uint8_t *valid,
                      bool divide, double epsilon, double *out, uint8_t *flat)
 {
-    return relative(batch, value, valid, divide, epsilon, false, out, flat);
+    return relative(batch, value, NULL, valid, divide, epsilon, false, out, flat);
 }
 
 size_t
 mete__leave_one_out(const mete_batch *batch, const double *value, const uint8_t *valid, bool divide,
                     double epsilon, double *out, uint8_t *flat)
 {
-    return relative(batch, value, valid, divide, epsilon, true, out, flat);
+    return relative(batch, value, NULL, valid, divide, epsilon, true, out, flat);
+}
+
+void
+mete__group_part(const mete_batch *batch, const double *whole, const double *part,
+                 const uint8_t *valid, bool divide, double epsilon, bool others, double *out)
+{
+    relative(batch, whole, part, valid, divide, epsilon, others, out, NULL);
 }
 
 void

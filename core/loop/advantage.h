@@ -32,6 +32,11 @@ size_t mete__group_relative(const mete_batch *batch, const double *value, const 
  * differs: the others' alone would vanish on [1, 0, 0, 0] and the quotient explode. */
 size_t mete__leave_one_out(const mete_batch *batch, const double *value, const uint8_t *valid,
                            bool divide, double epsilon, double *out, uint8_t *flat);
+/* What `part` [episodes] is answerable for in mete__group_relative (others: mete__leave_one_out) of
+ * `whole`: its own difference from its group's mean, on the whole's scale. So the parts of values
+ * that add up to the whole add up to the whole's advantage. */
+void mete__group_part(const mete_batch *batch, const double *whole, const double *part,
+                      const uint8_t *valid, bool divide, double epsilon, bool others, double *out);
 /* Subtracts the mean and divides by the standard deviation (n - 1) + epsilon of advantage over the
  * steps with use[t] != 0. */
 void mete__normalise(double *advantage, const uint8_t *use, size_t steps, double epsilon);

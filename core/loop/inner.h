@@ -12,6 +12,7 @@
 typedef struct mete__metrics {
     struct {
         char *name;
+        uint64_t hash; /* of the name */
         double sum;
         uint64_t count;
     } * item;
@@ -26,6 +27,11 @@ void mete__metrics_clear(mete__metrics *metrics);
 void mete__metrics_free(mete__metrics *metrics);
 /* The mean under a name, or NaN. */
 double mete__metrics_get(const mete__metrics *metrics, const char *name);
+/* Is `node` a reward at or below `root`, with scores of the last batch? */
+bool mete__measured(const mete_node *node, const mete_node *root);
+/* What such a node is called: its path below the root, "reward", "reward/safe/rubric". */
+#define METE__METRIC_NAME 520
+void mete__metrics_name(const mete_node *node, const mete_node *root, char name[METE__METRIC_NAME]);
 /* Nodes' means, spreads and signals of the last scored batch, valid rows only, under `prefix`. */
 void mete__metrics_nodes(mete__metrics *metrics, mete__engine *engine, mete_node *root,
                          const mete_batch *batch, const char *prefix);
@@ -264,19 +270,30 @@ struct mete__loop {
     mete__judged before, after;
     mete__metrics metrics;
     struct mete__work *work;
-    uint64_t samples_every;
+    uint64_t samples_every, attribution_every;
+    struct mete__attribution *attribution; /* made when first wanted */
 };
 
 mete_params mete__loop_params(const mete__loop *loop);
 /* One pass of the objective over a batch; metrics are added. */
 int mete__train_batch(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
                       mete_error *err);
+/* Gradient of the reward's own terms (ratio, implicit) with `advantage` [steps] in place of the
+ * batch's, over the used steps of rows [from, from + count), into loop->grad. */
+int mete__gradient(mete__loop *loop, const mete__stage *stage, const mete_batch *batch, size_t from,
+                   size_t count, const double *advantage, mete_error *err);
 /* Arrays large enough for a batch; NULL + err when out of memory. */
 struct mete__work *mete__work_for(mete__loop *loop, const mete_batch *batch, mete_error *err);
 void mete__work_free(struct mete__work *work);
 /* Rewards of the last scored batch to work->advantage and work->target. */
 int mete__streams(mete__loop *loop, const mete__objective *objective, const mete_batch *batch,
                   double iteration, mete_error *err);
+/* What step rewards [steps] are answerable for in the root's advantage (before it is normalised) of
+ * the mete__streams before: the forms are linear, so the parts of rewards, critic and costs add up.
+ * `row` [episodes] is scratch. */
+void mete__stream_part(struct mete__work *work, const mete__objective *objective,
+                       const mete_batch *batch, double gamma, double lambda, const double *reward,
+                       double *row, double *out);
 /* Which rows, steps and pairs count, and each step's share of the loss. */
 int mete__choose(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
                  mete_error *err);
@@ -306,6 +323,19 @@ int mete__judged_save(const mete__judged *judged, const char *name, mete__checkp
                       mete_error *err);
 int mete__judged_load(mete__judged *judged, const char *name, const mete__checkpoint *from,
                       mete_error *err);
+
+/* ---- attribution: which node the reward comes from ------------------------------------------- */
+
+/* Of the last scored batch: shares of the root's variance, saturation, groups without spread. */
+int mete__attribute_scores(mete__loop *loop, const mete_batch *batch, mete_error *err);
+/* After mete__streams and mete__choose, before the advantage is normalised: shares of it, and every
+ * run.attribution_every iterations of the gradient. */
+int mete__attribute_advantage(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
+                              mete_error *err);
+void mete__attribution_free(struct mete__attribution *attribution);
+int mete__attribution_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err);
+int mete__attribution_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err);
+
 void mete__stages_read(mete__loop *loop, mete__errors *errors);
 int mete__loop_samples(mete__loop *loop, const mete_batch *batch, mete_error *err);
 

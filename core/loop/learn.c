@@ -22,7 +22,8 @@ typedef struct job {
     bool rows;            /* the policy is asked row by row */
     bool reference;
     size_t heads;
-    float *logp; /* where log-probabilities go */
+    const double *advantage; /* [steps] */
+    float *logp;             /* where log-probabilities go */
 } job;
 
 /* ---- room ------------------------------------------------------------------------------------ */
@@ -313,7 +314,7 @@ gather(const job *j)
         uint32_t t = w->query[k];
         w->m_old[k] = batch->logp ? batch->logp[t] : 0;
         w->m_reference[k] = w->reference[t];
-        w->m_advantage[k] = (float)w->advantage[t];
+        w->m_advantage[k] = (float)j->advantage[t];
         w->m_weight[k] = w->weight[t] / (float)w->queries;
         for (size_t h = 0; h < j->heads; h++) {
             w->m_value[k * j->heads + h] = batch->value ? batch->value[t * j->heads + h] : 0;
@@ -373,8 +374,9 @@ take_units(struct mete__work *w, const mete_batch *batch, size_t from, size_t mi
     return taken;
 }
 
+/* Losses and gradient of the minibatch taken. */
 static int
-one_minibatch(job *j, double rate, mete__losses *losses, double *norm, mete_error *err)
+differentiate(job *j, mete__losses *losses, mete_error *err)
 {
     mete__loop *loop = j->loop;
     struct mete__work *w = loop->work;
@@ -391,6 +393,16 @@ one_minibatch(job *j, double rate, mete__losses *losses, double *norm, mete_erro
         for (size_t i = 0; i < loop->parameters; i++)
             loop->grad[i] += w->shard[k].grad[i];
     }
+    return METE_OK;
+}
+
+static int
+one_minibatch(job *j, double rate, mete__losses *losses, double *norm, mete_error *err)
+{
+    mete__loop *loop = j->loop;
+    int status = differentiate(j, losses, err);
+    if (status)
+        return status;
     status = mete__optimiser_step(&loop->optimiser, loop->parameter, loop->grad, rate, norm, err);
     loop->version += !status;
     return status;
@@ -440,6 +452,7 @@ mete__learn(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
              .objective = o,
              .now = &now,
              .batch = batch,
+             .advantage = w->advantage,
              .teacher =
                  o->terms & METE__TERM_MATCH ? mete__snapshot_vector(loop, o->teacher) : NULL,
              .rows = pairs || !loop->policy->info.stepwise,
@@ -476,4 +489,35 @@ mete__learn(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
             break;
     }
     return METE_OK;
+}
+
+int
+mete__gradient(mete__loop *loop, const mete__stage *stage, const mete_batch *batch, size_t from,
+               size_t count, const double *advantage, mete_error *err)
+{
+    struct mete__work *w = loop->work;
+    mete__objective terms = stage->objective;
+    terms.terms &= METE__TERM_RATIO | METE__TERM_IMPLICIT;
+    mete__weights_now now = mete__weights_at(&terms, (double)(loop->done - stage->first));
+    mete__losses losses;
+    job j = {.loop = loop,
+             .objective = &terms,
+             .now = &now,
+             .batch = batch,
+             .advantage = advantage,
+             .rows = !loop->policy->info.stepwise,
+             .reference = !terms.reference_free && mete__snapshot_vector(loop, "reference")};
+    size_t steps = batch->step_begin[from + count] - batch->step_begin[from];
+    if (!query_room(w, steps, batch->heads) || !row_room(w, count))
+        return mete_error_set(err, METE_ENOMEM, "out of memory for %zu steps", steps);
+    w->queries = w->query_rows = 0;
+    for (size_t i = from; i < from + count; i++) {
+        w->row_begin[w->query_rows++] = (uint32_t)w->queries;
+        for (size_t t = batch->step_begin[i]; t < batch->step_begin[i + 1]; t++)
+            if (w->use[t])
+                w->query[w->queries++] = (uint32_t)t;
+    }
+    w->row_begin[w->query_rows] = (uint32_t)w->queries;
+    memset(loop->grad, 0, loop->parameters * sizeof *loop->grad);
+    return w->queries ? differentiate(&j, &losses, err) : METE_OK;
 }

@@ -285,7 +285,8 @@ check_words(mete__config *config, mete__errors *errors)
                                            "checkpoint_seconds",
                                            "keep",
                                            "max_failed",
-                                           "samples_every"};
+                                           "samples_every",
+                                           "attribution_every"};
     mete__value *root = mete__config_root(config), *run = mete__value_get(root, "run");
     for (size_t i = 0; i < sizeof word / sizeof *word; i++)
         mete__value_get(root, word[i]);
@@ -299,7 +300,7 @@ check_words(mete__config *config, mete__errors *errors)
         mete__value_get(run, run_word[i]);
     mete__value_unknown(run,
                         "seed out threads iterations checkpoint_every checkpoint_seconds keep "
-                        "max_failed samples_every",
+                        "max_failed samples_every attribution_every",
                         errors);
 }
 
@@ -373,6 +374,7 @@ mete__loop_free(mete__loop *loop)
     mete__judged_free(&loop->before);
     mete__judged_free(&loop->after);
     mete__work_free(loop->work);
+    mete__attribution_free(loop->attribution);
     free(loop->parameter);
     free(loop->grad);
     free(loop);
@@ -495,6 +497,8 @@ train_once(mete__loop *loop, const mete__stage *stage, mete_error *err)
     int status = scored ? mete__score(loop->engine, loop->reward, batch, err) : METE_OK;
     if (!status && scored)
         mete__metrics_nodes(&loop->metrics, loop->engine, loop->reward, batch, "");
+    if (!status && scored)
+        status = mete__attribute_scores(loop, batch, err);
     if (!status && scored && loop->samples_every && loop->done % loop->samples_every == 0)
         status = mete__loop_samples(loop, batch, err);
     if (!status && loop->policy->info.gradient)

@@ -9,13 +9,14 @@
 void
 mete__metrics_add(mete__metrics *metrics, double value, const char *format, ...)
 {
-    char name[600];
+    char name[1200];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(name, sizeof name, format, arguments);
+    int length = vsnprintf(name, sizeof name, format, arguments);
     va_end(arguments);
+    uint64_t hash = mete_hash(0, name, length < (int)sizeof name ? (size_t)length : sizeof name);
     for (size_t i = 0; i < metrics->count; i++)
-        if (strcmp(metrics->item[i].name, name) == 0) {
+        if (metrics->item[i].hash == hash && strcmp(metrics->item[i].name, name) == 0) {
             metrics->item[i].sum += value;
             metrics->item[i].count++;
             return;
@@ -32,6 +33,7 @@ mete__metrics_add(mete__metrics *metrics, double value, const char *format, ...)
     if (!copy)
         return;
     metrics->item[metrics->count].name = copy;
+    metrics->item[metrics->count].hash = hash;
     metrics->item[metrics->count].sum = value;
     metrics->item[metrics->count++].count = 1;
 }
@@ -137,14 +139,25 @@ add_signals(mete__metrics *metrics, const mete_node *node, const mete_batch *bat
     }
 }
 
-/* A node under `root` is logged by its path below it: "reward/rubric", "reward/safe/rubric". */
-static bool
-below(const mete_node *node, const mete_node *root)
+bool
+mete__measured(const mete_node *node, const mete_node *root)
 {
-    for (; node; node = node->parent)
-        if (node == root)
-            return true;
-    return false;
+    const mete_node *at = node;
+    while (at && at != root)
+        at = at->parent;
+    return at && node->kind == METE_KIND_REWARD && mete__node_scores(node);
+}
+
+void
+mete__metrics_name(const mete_node *node, const mete_node *root, char name[METE__METRIC_NAME])
+{
+    size_t used = (size_t)snprintf(name, METE__METRIC_NAME, "reward");
+    for (const char *at = node->path + strlen(root->path); *at && used < METE__METRIC_NAME;) {
+        size_t length = strcspn(at + 1, ".");
+        used +=
+            (size_t)snprintf(name + used, METE__METRIC_NAME - used, "/%.*s", (int)length, at + 1);
+        at += 1 + length;
+    }
 }
 
 void
@@ -154,16 +167,11 @@ mete__metrics_nodes(mete__metrics *metrics, mete__engine *engine, mete_node *roo
     size_t nodes;
     mete_node *const *node = mete__engine_nodes(engine, &nodes);
     for (size_t i = 0; i < nodes; i++) {
-        if (node[i]->kind != METE_KIND_REWARD || !below(node[i], root) ||
-            !mete__node_scores(node[i]))
+        if (!mete__measured(node[i], root))
             continue;
-        char name[600];
-        snprintf(name, sizeof name, "%s%s", prefix, "reward");
-        for (const char *at = node[i]->path + strlen(root->path); *at;) {
-            size_t used = strlen(name), length = strcspn(at + 1, ".");
-            snprintf(name + used, sizeof name - used, "/%.*s", (int)length, at + 1);
-            at += 1 + length;
-        }
+        char own[METE__METRIC_NAME], name[METE__METRIC_NAME + 16];
+        mete__metrics_name(node[i], root, own);
+        snprintf(name, sizeof name, "%s%s", prefix, own);
         add_node(metrics, node[i], batch, name, !*prefix);
         add_signals(metrics, node[i], batch, name);
     }

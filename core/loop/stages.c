@@ -229,6 +229,9 @@ mete__stages_read(mete__loop *loop, mete__errors *errors)
     read_snapshots(loop, errors);
     read_evaluate(loop, errors);
     loop->max_failed = run ? mete__value_real(run, "max_failed", 0.5, 0, 1, errors) : 0.5;
+    loop->attribution_every =
+        run ? (uint64_t)mete__value_int(run, "attribution_every", 50, 0, INT64_MAX / 4, errors)
+            : 50;
     loop->samples_every =
         run ? (uint64_t)mete__value_int(run, "samples_every", 25, 0, INT64_MAX / 4, errors) : 25;
 }

@@ -79,6 +79,36 @@ stream_advantage(struct mete__work *w, const mete__objective *o, const mete_batc
     return flat;
 }
 
+void
+mete__stream_part(struct mete__work *w, const mete__objective *o, const mete_batch *batch,
+                  double gamma, double lambda, const double *reward, double *row, double *out)
+{
+    bool others = o->form == METE__ADVANTAGE_LEAVE_ONE_OUT;
+    memset(w->value, 0, batch->steps * sizeof *w->value);
+    memset(w->last, 0, batch->episodes * sizeof *w->last);
+    if (o->form == METE__ADVANTAGE_GAE) {
+        mete__gae(batch, reward, w->value, w->last, gamma, lambda, out, w->stream);
+    } else if (o->form == METE__ADVANTAGE_TOGO) {
+        mete__returns(batch, reward, gamma, NULL, out);
+    } else {
+        for (size_t i = 0; i < batch->episodes; i++) {
+            row[i] = w->row[i] = 0;
+            for (size_t t = batch->step_begin[i]; t < batch->step_begin[i + 1]; t++) {
+                row[i] += reward[t];
+                w->row[i] += w->reward[t];
+            }
+        }
+        if (others || o->form == METE__ADVANTAGE_GROUP)
+            mete__group_part(batch, w->row, row, w->stream_valid, o->divide, o->epsilon, others,
+                             row);
+        for (size_t t = 0; t < batch->steps; t++)
+            out[t] = row[batch->step_row[t]];
+    }
+    for (size_t t = 0; t < batch->steps; t++)
+        if (!w->stream_valid[batch->step_row[t]])
+            out[t] = 0;
+}
+
 struct own {
     double gamma, lambda, coef;
     size_t head;

@@ -329,6 +329,10 @@ mete__train_batch(mete__loop *loop, const mete__stage *stage, const mete_batch *
         status = mete__choose(loop, stage, batch, err);
     if (status)
         return status;
+    if (streams && scored)
+        status = mete__attribute_advantage(loop, stage, batch, err);
+    if (status)
+        return status;
     if (streams && o->normalise)
         mete__normalise(w->advantage, w->use, batch->steps, o->epsilon);
     for (size_t k = 0; streams && k < w->count; k++)

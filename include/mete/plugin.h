@@ -210,7 +210,9 @@ enum mete_flags {
     METE_COMBINES = 1u << 6,  /* a reward that needs children (`of`); without it `of` is refused */
     METE_ONE_CHILD = 1u << 7, /* with METE_COMBINES: exactly one child */
     METE_PER_STEP = 1u << 8,  /* a reward whose value is per step: it fills out->step */
-    METE_ANY_CHILDREN = 1u << 9 /* with METE_COMBINES: `of` may be absent */
+    METE_ANY_CHILDREN = 1u << 9, /* with METE_COMBINES: `of` may be absent */
+    METE_SUMS = 1u << 10 /* with METE_COMBINES: the value is the sum of weight x value of the
+                                    children that are valid; each is then told its share of it */
 };
 
 /* The members below stand at the start of every kind's descriptor and never change within a major

@@ -1,6 +1,6 @@
 /* The loop as a whole, in this process: small configs run for a few iterations and compared bit by
  * bit. */
-#include "loop/inner.h"
+#include "loops.h"
 
 #include <CUnit/CUnit.h>
 #include <stdio.h>
@@ -182,48 +182,6 @@ too_many_failures(void)
 }
 
 /* ---- offline learning ------------------------------------------------------------------------ */
-
-/* A loop that stays open, to look into. */
-struct opened {
-    mete__config *config;
-    mete__engine *engine;
-    mete__loop *loop;
-};
-
-static struct opened
-open_loop(const char *text)
-{
-    struct opened o = {0};
-    mete__errors errors = {0};
-    mete__engine_options options = {.seed = 7, .threads = 1};
-    o.config = mete__config_parse("l.cfg", text, strlen(text), NULL, 0, &errors);
-    o.engine = o.config ? mete__engine_open(o.config, &options, &errors) : NULL;
-    o.loop = o.engine ? mete__loop_new(o.engine, o.config, NULL, &errors) : NULL;
-    for (size_t i = 0; i < errors.count; i++)
-        printf("%s\n", errors.line[i]);
-    mete__errors_free(&errors);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(o.loop);
-    return o;
-}
-
-static void
-close_loop(struct opened *o)
-{
-    mete__loop_free(o->loop);
-    mete__engine_close(o->engine);
-    mete__config_free(o->config);
-}
-
-static void
-finish(struct opened *o)
-{
-    mete_error err = {0};
-    while (mete__loop_done(o->loop) < mete__loop_total(o->loop) && !err.code)
-        mete__loop_step(o->loop, &err);
-    if (err.code)
-        printf("%s\n", err.message);
-    CU_ASSERT_EQUAL(err.code, METE_OK);
-}
 
 /* What tests/plugins/length_preference.c learnt: worth of a byte, pairs seen, epochs, held out. */
 static const double *

@@ -86,4 +86,4 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 
 METE_REWARD_PLUGIN(sum, "1.0", "weighted sum of children",
                    .doc = "Weights stand in the children (weight = 0.5;) and may be schedules.",
-                   .flags = METE_COMBINES, .open = open_sum, .score = score);
+                   .flags = METE_COMBINES | METE_SUMS, .open = open_sum, .score = score);

@@ -1,0 +1,41 @@
+/* loops.c - see loops.h. */
+#include "loops.h"
+
+#include <CUnit/CUnit.h>
+#include <stdio.h>
+#include <string.h>
+
+struct opened
+open_loop(const char *text)
+{
+    struct opened o = {0};
+    mete__errors errors = {0};
+    mete__engine_options options = {.seed = 7, .threads = 1};
+    o.config = mete__config_parse("l.cfg", text, strlen(text), NULL, 0, &errors);
+    o.engine = o.config ? mete__engine_open(o.config, &options, &errors) : NULL;
+    o.loop = o.engine ? mete__loop_new(o.engine, o.config, NULL, &errors) : NULL;
+    for (size_t i = 0; i < errors.count; i++)
+        printf("%s\n", errors.line[i]);
+    mete__errors_free(&errors);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(o.loop);
+    return o;
+}
+
+void
+close_loop(struct opened *o)
+{
+    mete__loop_free(o->loop);
+    mete__engine_close(o->engine);
+    mete__config_free(o->config);
+}
+
+void
+finish(struct opened *o)
+{
+    mete_error err = {0};
+    while (mete__loop_done(o->loop) < mete__loop_total(o->loop) && !err.code)
+        mete__loop_step(o->loop, &err);
+    if (err.code)
+        printf("%s\n", err.message);
+    CU_ASSERT_EQUAL(err.code, METE_OK);
+}
