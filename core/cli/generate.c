@@ -33,8 +33,9 @@ static const char usage[] =
     "  --temperature T  of sampling (default 1; 0: the most probable tokens)\n"
     "  --max-tokens N   longest answer (default: the model's own limit)\n"
     "  --out FILE       where samples go (default: standard output)\n"
-    "  --json           a line of JSON for each sample: id or row, sample, text, finish, logp,\n"
-    "                   tokens and cost; or status and reason where there is no answer\n"
+    "  --json           a line of JSON for each sample, which mete score reads: id or row,\n"
+    "                   sample, prompt (the last message), response, finish, logp, tokens and\n"
+    "                   cost; or status and reason where there is no answer\n"
     "  --quiet          no summary\n\n"
     "Exit code 1 when a prompt had no answer.\n";
 
@@ -263,12 +264,13 @@ put_json(mete_buffer *out, const struct prompt *prompt, uint64_t row, size_t sam
     else
         mete_buffer_format(out, "{\"row\":%" PRIu64, row);
     mete_buffer_format(out, ",\"sample\":%zu", sample);
+    put_member(out, "prompt", prompt->message[prompt->messages - 1].text);
     if (reply->status != METE_VALID) {
         put_member(out, "status",
                    mete_text_from(reply->status == METE_TIMED_OUT ? "timed_out" : "failed"));
         put_member(out, "reason", reply->reason);
     } else {
-        put_member(out, "text", reply->text);
+        put_member(out, "response", reply->text);
         put_member(out, "finish", mete_text_from(finish[reply->finish < 2 ? reply->finish : 2]));
         if (reply->logp == reply->logp) {
             mete_buffer_string(out, ",\"logp\":");

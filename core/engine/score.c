@@ -70,7 +70,8 @@ result_make(mete__frame *frame, const mete_node *node, mete__result *result)
     mete__arena *arena = frame->arena;
     mete_scores *scores = &result->scores;
     scores->size = sizeof *scores;
-    scores->episode = mete__arena_take(arena, batch->episodes * sizeof(double));
+    scores->episode = node->per_step ? mete__arena_zero(arena, batch->episodes * sizeof(double))
+                                     : mete__arena_take(arena, batch->episodes * sizeof(double));
     scores->status = mete__arena_zero(arena, batch->episodes);
     if (node->per_step)
         scores->step = mete__arena_zero(arena, batch->steps * sizeof(double));
@@ -230,7 +231,8 @@ all_finite(const double *x, size_t n)
     return !(odd & SIGN);
 }
 
-/* Sums steps into episodes where the value is per step, and refuses numbers that are none. */
+/* Sums steps into episodes where the value is per step (a row without steps keeps what the plugin
+ * gave it), and refuses numbers that are none. */
 static int
 settle(mete_ctx *cx, const mete_batch *batch, mete_scores *out)
 {
@@ -240,7 +242,8 @@ settle(mete_ctx *cx, const mete_batch *batch, mete_scores *out)
             double sum = 0;
             for (size_t t = batch->step_begin[i]; t < batch->step_begin[i + 1]; t++)
                 sum += step[t];
-            out->episode[i] = sum;
+            if (batch->step_begin[i] < batch->step_begin[i + 1])
+                out->episode[i] = sum;
         }
     uint8_t marked = 0;
     for (size_t i = 0; i < batch->episodes; i++)

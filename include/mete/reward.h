@@ -27,8 +27,9 @@ typedef enum mete_role {
 typedef struct mete_scores {
     uint32_t size;
     uint32_t steps_given; /* host: 1 when `step` holds this node's value per step */
-    double *episode;      /* [episodes] the node's value. With METE_PER_STEP the host fills it with
-                             the sum of the row's steps; the plugin leaves it alone */
+    double *episode;      /* [episodes] the node's value. With METE_PER_STEP it is zeroed, and the
+                             host sums the row's steps into it; a row without steps keeps what the
+                             plugin set */
     double *step;         /* [steps] METE_PER_STEP only, else NULL; zeroed */
     double *spread;       /* [episodes] standard deviation of the value, for nodes that called
                              mete_spread at open; else NULL. Zeroed */

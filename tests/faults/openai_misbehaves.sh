@@ -28,7 +28,7 @@ seen = [json.loads(l) for l in open("seen.jsonl")]
 tries = {w: max([s["try"] for s in seen if s["word"] == w], default=0) for w in rows}
 at = {w: sorted(s["at"] for s in seen if s["word"] == w) for w in rows}
 for w in "ok 429once 429after 429date 500once resetonce halfonce".split():
-    assert rows[w].get("text") == "you said %s please" % w, (w, rows[w])
+    assert rows[w].get("response") == "you said %s please" % w, (w, rows[w])
     assert tries[w] == (1 if w == "ok" else 2), (w, tries[w])
 assert rows["ok"]["prompt_tokens"] == 7 and rows["ok"]["answer_tokens"] == 3
 assert abs(rows["ok"]["cost"] - 13e-6) < 1e-12, rows["ok"]
@@ -48,7 +48,7 @@ for w, (status, says, n) in want.items():
     r = rows[w]
     assert r.get("status") == status and says in r["reason"] and len(r["reason"]) < 500, (w, r)
     assert tries[w] == n or w == "late", (w, tries[w])
-assert rows["escapes"]["text"].startswith("\x1b")  # JSON escapes it
+assert rows["escapes"]["response"].startswith("\x1b")  # JSON escapes it
 assert set(want) | {"ok", "429once", "429after", "429date", "500once", "resetonce", "halfonce", "escapes"} == set(rows)
 first = next(s for s in seen if s["word"] == "ok")
 assert first["path"] == "/v1/chat/completions" and first["body"]["user"] == "tester", first

@@ -155,29 +155,34 @@ expressions(void)
 }
 
 /* Values per step, rows without steps among them: brought to rows, and rows brought to steps. */
+#define COST "fields = ( { name = \"cost\"; level = \"step\"; } );"
+
 static void
-step_expressions(void)
+per_step(void)
 {
     static const size_t steps[] = {0, 3, 0, 1, 2};
     static const float cost[] = {1, 2, 4, 8, 16, 32};
     static const struct {
-        const char *value;
+        const char *tree;
         double row[5], step[6];
-    } cases[] = {{"sum(cost) + mean(cost) - last(cost) + 10 * peak(cost)",
+    } cases[] = {{"use = \"expr\"; " COST
+                  " value = \"sum(cost) + mean(cost) - last(cost) + 10 * peak(cost)\";",
                   {0, 7 + 7. / 3 - 4 + 40, 0, 8 + 80, 48 + 24 - 32 + 320},
                   {0}},
-                 {"cost * 2 + sum(cost) * (steps > 1)",
+                 {"use = \"expr\"; " COST " value = \"cost * 2 + sum(cost) * (steps > 1)\";",
                   {0, 14 + 21, 0, 16, 96 + 96},
-                  {9, 11, 15, 16, 80, 112}}};
-    for (size_t c = 0; c < 2; c++) {
-        char text[300];
+                  {9, 11, 15, 16, 80, 112}},
+                 /* An episode's value stands on its last step, and alone where there is none. */
+                 {"use = \"sum\"; of = ( { use = \"expr\"; " COST " value = \"cost\"; },"
+                  "  { name = \"n\"; use = \"expr\"; value = \"steps + 5\"; weight = 2; } );",
+                  {10, 7 + 16, 10, 8 + 12, 48 + 14},
+                  {1, 2, 4 + 16, 8 + 12, 16, 32 + 14}}};
+    for (size_t c = 0; c < 3; c++) {
+        char text[500];
         mete__errors errors = {0};
         mete_error err = {0};
         mete__engine_options options = {.seed = 1, .threads = 1};
-        snprintf(text, sizeof text,
-                 "reward = { use = \"expr\"; value = \"%s\"; fields = ( { name = \"cost\"; level = "
-                 "\"step\"; } ); };",
-                 cases[c].value);
+        snprintf(text, sizeof text, "reward = { %s };", cases[c].tree);
         mete__config *config = mete__config_parse("r.cfg", text, strlen(text), NULL, 0, &errors);
         mete__engine *engine = mete__engine_open(config, &options, &errors);
         CU_ASSERT_PTR_NOT_NULL_FATAL(engine);
@@ -196,7 +201,7 @@ step_expressions(void)
         const mete_scores *scores = mete__node_scores(root);
         for (size_t i = 0; i < 5; i++)
             CU_ASSERT_DOUBLE_EQUAL(scores->episode[i], cases[c].row[i], 1e-12);
-        CU_ASSERT_EQUAL(scores->step != NULL, c == 1);
+        CU_ASSERT_EQUAL(scores->step != NULL, c > 0);
         for (size_t t = 0; scores->step && t < 6; t++)
             CU_ASSERT_DOUBLE_EQUAL(scores->step[t], cases[c].step[t], 1e-12);
         mete__builder_free(builder);
@@ -248,6 +253,6 @@ suite_rewards(void)
     CU_add_test(suite, "references", references);
     CU_add_test(suite, "rubric points", rubric_points);
     CU_add_test(suite, "expressions", expressions);
-    CU_add_test(suite, "expressions per step", step_expressions);
+    CU_add_test(suite, "values per step", per_step);
     CU_add_test(suite, "bad expressions", bad_expressions);
 }

@@ -71,10 +71,9 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
                 return METE_ENOMEM;
             for (size_t t = 0; t < batch->steps; t++)
                 out->step[t] += child->status[batch->step_row[t]] ? 0 : weight * step[t];
-        } else {
-            /* 0 for rows that are not valid */
-            add_scaled(out->episode, weight, child->episode, batch->episodes);
         }
+        /* 0 for rows that are not valid; of rows with steps the host sums those */
+        add_scaled(out->episode, weight, child->episode, batch->episodes);
         spread |= child->spread != NULL;
         for (size_t i = 0; child->spread && i < batch->episodes; i++)
             out->spread[i] += weight * weight * child->spread[i] * child->spread[i];
