@@ -279,8 +279,11 @@ mete__score_summary(const mete__report_sum *sum, bool json, double seconds, FILE
                            sum->unread);
         for (size_t k = 0; k < sum->showns; k++) {
             const mete__shown *shown = &sum->shown[k];
-            mete_buffer_format(&out, "  %-32s mean %-12.6g valid %" PRIu64, shown->node->path,
-                               mean(shown), shown->count[METE_VALID]);
+            char number[32] = "-";
+            if (shown->count[METE_VALID])
+                snprintf(number, sizeof number, "%.6g", mean(shown));
+            mete_buffer_format(&out, "  %-32s mean %-12s valid %" PRIu64, shown->node->path, number,
+                               shown->count[METE_VALID]);
             for (int status = 1; status < 4; status++)
                 if (shown->count[status])
                     mete_buffer_format(&out, ", %s %" PRIu64, status_word[status],
