@@ -1,4 +1,4 @@
-/* kernel.c - loops that carry the arithmetic: tanh, exp, softmax, products.
+/* kernel.c - loops that carry the arithmetic: activations, exp, softmax, products.
  *
  * No contraction and no reassociation, so each build of a loop for a vector width gives the same
  * bits. Products go to OpenBLAS on one thread.
@@ -101,25 +101,30 @@ mete__exp(const float *x, float *out, size_t n)
 }
 
 /* A rational minimax fit, odd over even, on [-7.9, 7.9], past which float32's tanh is 1. */
+static inline float
+tanh_one(float x)
+{
+    float v = x > 7.90531f ? 7.90531f : (x < -7.90531f ? -7.90531f : x);
+    float s = v * v;
+    float p = -2.76076848e-16f;
+    p = p * s + 2.00018790e-13f;
+    p = p * s - 8.60467152e-11f;
+    p = p * s + 5.12229709e-08f;
+    p = p * s + 1.48572236e-05f;
+    p = p * s + 6.37261929e-04f;
+    p = p * s + 4.89352456e-03f;
+    float q = 1.19825839e-06f;
+    q = q * s + 1.18534706e-04f;
+    q = q * s + 2.26843463e-03f;
+    q = q * s + 4.89352519e-03f;
+    return v * p / q;
+}
+
 METE_WIDE void
 mete__tanh(float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        float v = x[i] > 7.90531f ? 7.90531f : (x[i] < -7.90531f ? -7.90531f : x[i]);
-        float s = v * v;
-        float p = -2.76076848e-16f;
-        p = p * s + 2.00018790e-13f;
-        p = p * s - 8.60467152e-11f;
-        p = p * s + 5.12229709e-08f;
-        p = p * s + 1.48572236e-05f;
-        p = p * s + 6.37261929e-04f;
-        p = p * s + 4.89352456e-03f;
-        float q = 1.19825839e-06f;
-        q = q * s + 1.18534706e-04f;
-        q = q * s + 2.26843463e-03f;
-        q = q * s + 4.89352519e-03f;
-        x[i] = v * p / q;
-    }
+    for (size_t i = 0; i < n; i++)
+        x[i] = tanh_one(x[i]);
 }
 
 METE_WIDE static void
@@ -129,13 +134,37 @@ relu(float *x, size_t n)
         x[i] = x[i] > 0 ? x[i] : 0;
 }
 
-static void
+/* gelu(x) = x/2 (1 + tanh u), u = sqrt(2/pi) (x + .044715 x^3). */
+METE_WIDE static void
 gelu(float *x, size_t n)
 {
+    for (size_t i = 0; i < n; i++)
+        x[i] = 0.5f * x[i] * (1 + tanh_one(0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
+}
+
+METE_WIDE static void
+gelu_slope(const float *restrict x, float *restrict slope, size_t n)
+{
     for (size_t i = 0; i < n; i++) {
-        float u = 0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i]);
-        mete__tanh(&u, 1);
-        x[i] = 0.5f * x[i] * (1 + u);
+        float v = x[i], t = tanh_one(0.79788456f * (v + 0.044715f * v * v * v));
+        slope[i] = 0.5f * (1 + t) + 0.5f * v * (1 - t * t) * 0.79788456f * (1 + 0.134145f * v * v);
+    }
+}
+
+/* silu(x) = x / (1 + exp(-x)) */
+METE_WIDE static void
+silu(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = x[i] / (1 + exp_one(-x[i]));
+}
+
+METE_WIDE static void
+silu_slope(const float *restrict x, float *restrict slope, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float gate = 1 / (1 + exp_one(-x[i]));
+        slope[i] = gate * (1 + x[i] * (1 - gate));
     }
 }
 
@@ -148,6 +177,49 @@ mete__activate(mete_activation act, float *x, size_t n)
         relu(x, n);
     else if (act == METE_GELU)
         gelu(x, n);
+    else if (act == METE_SILU)
+        silu(x, n);
+}
+
+METE_WIDE static void
+multiply(float *restrict to, const float *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] *= x[i];
+}
+
+void
+mete_gated_run(float *gate, const float *up, size_t n, mete_activation act)
+{
+    mete__activate(act, gate, n);
+    multiply(gate, up, n);
+}
+
+bool
+mete__slope_of_input(mete_activation act)
+{
+    return act == METE_GELU || act == METE_SILU;
+}
+
+METE_WIDE static void
+tanh_slope(const float *restrict y, float *restrict slope, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        slope[i] = 1 - y[i] * y[i];
+}
+
+void
+mete__slope(mete_activation act, const float *from, float *slope, size_t n)
+{
+    if (act == METE_TANH)
+        tanh_slope(from, slope, n);
+    else if (act == METE_GELU)
+        gelu_slope(from, slope, n);
+    else if (act == METE_SILU)
+        silu_slope(from, slope, n);
+    else
+        for (size_t i = 0; i < n; i++)
+            slope[i] = act == METE_RELU ? from[i] > 0 : 1;
 }
 
 void
@@ -166,8 +238,8 @@ mete_dense_run(const float *x, size_t n, size_t in, const float *w, const float 
     mete__activate(act, out, n * outs);
 }
 
-METE_WIDE static float
-row_max(const float *x, size_t n)
+METE_WIDE float
+mete__max(const float *x, size_t n)
 {
     float most = x[0];
     for (size_t i = 1; i < n; i++)
@@ -175,25 +247,55 @@ row_max(const float *x, size_t n)
     return most;
 }
 
-/* Sum of exp(x - most), in 16 partial sums: the order is fixed and the loop vectorises. */
-METE_WIDE static double
-exp_sum(const float *x, size_t n, float most)
+/* Sums in 16 parts: the order is fixed and the loop vectorises. Fewer than 16 numbers are the same
+ * sum, each part being one. */
+METE_WIDE double
+mete__exp_sum(const float *x, size_t n, float less)
 {
     float part[16] = {0};
     double sum = 0;
     size_t i = 0;
-    for (; n < 16 && i < n; i++) /* the same sum, each part being one */
-        sum += (double)exp_one(x[i] - most);
+    for (; n < 16 && i < n; i++)
+        sum += (double)exp_one(x[i] - less);
     if (n < 16)
         return sum;
     for (; i + 16 <= n; i += 16)
         for (size_t k = 0; k < 16; k++)
-            part[k] += exp_one(x[i + k] - most);
+            part[k] += exp_one(x[i + k] - less);
     for (; i < n; i++)
-        part[i & 15] += exp_one(x[i] - most);
+        part[i & 15] += exp_one(x[i] - less);
     for (size_t k = 0; k < 16; k++)
         sum += (double)part[k];
     return sum;
+}
+
+METE_WIDE void
+mete__exp_less(const float *x, float *out, size_t n, float less)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = exp_one(x[i] - less);
+}
+
+METE_WIDE float
+mete__dot(const float *a, const float *b, size_t n)
+{
+    float part[16] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (size_t k = 0; k < 16; k++)
+            part[k] += a[i + k] * b[i + k];
+    for (; i < n; i++)
+        part[i & 15] += a[i] * b[i];
+    for (size_t k = 0; k < 16; k++)
+        sum += part[k];
+    return sum;
+}
+
+METE_WIDE void
+mete__add_scaled(float *restrict to, float scale, const float *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] += scale * x[i];
 }
 
 void
@@ -205,8 +307,8 @@ mete_log_softmax_run(float *x, size_t rows, size_t columns, const uint8_t *mask)
         for (size_t i = 0; allowed && i < columns; i++)
             if (!allowed[i])
                 row[i] = -1e30f;
-        float most = row_max(row, columns);
-        float by = (float)log(exp_sum(row, columns, most));
+        float most = mete__max(row, columns);
+        float by = (float)log(mete__exp_sum(row, columns, most));
         for (size_t i = 0; i < columns; i++)
             row[i] = allowed && !allowed[i] ? -1e30f : (row[i] - most) - by;
     }

@@ -3,6 +3,7 @@
 #define METE_NN_NN_H
 
 #include <mete/nn.h>
+#include <stdbool.h>
 
 /* OpenBLAS on one thread, so that results do not depend on the machine's cores, and with kernels
  * for the instructions the processor has; idempotent. */
@@ -11,11 +12,22 @@ void mete__nn_init(void);
 void mete__nn_fingerprint(char *out, size_t size);
 /* Blocks of memory a tape ever took; constant once warm. For tests. */
 size_t mete__tape_blocks(const mete_tape *tape);
-/* The activation in place, and its derivative from its output times grad (x for GELU). */
-void mete__activate(mete_activation act, float *x, size_t n);
 /* x -> tanh x, within 4e-7 of it; x -> exp x for x <= 88, within 4e-7 of its size; both
  * vectorise. */
 void mete__tanh(float *x, size_t n);
 void mete__exp(const float *x, float *out, size_t n);
+/* exp(x - less), and its sum. */
+void mete__exp_less(const float *x, float *out, size_t n, float less);
+double mete__exp_sum(const float *x, size_t n, float less);
+float mete__max(const float *x, size_t n); /* n > 0 */
+float mete__dot(const float *a, const float *b, size_t n);
+void mete__add_scaled(float *to, float scale, const float *x, size_t n); /* to += scale x */
+/* Numbers of softmaxes mete_vocab_logp keeps for backward rather than compute them anew. */
+extern size_t mete__vocab_kept;
+/* The activation in place. */
+void mete__activate(mete_activation act, float *x, size_t n);
+/* Its derivative: from its input where mete__slope_of_input, else from its output. */
+bool mete__slope_of_input(mete_activation act);
+void mete__slope(mete_activation act, const float *from, float *slope, size_t n);
 
 #endif

@@ -1,4 +1,4 @@
-/* ops.c - the operations of nn.h: each a forward part and the backward it records.
+/* ops.c - the simple operations of nn.h: each a forward part and the backward it records.
  *
  * In every backward, y is the result with its gradient set; inputs' gradients are added to. */
 #include "nn/tape.h"
@@ -36,13 +36,6 @@ product_add(int ta, int tb, size_t m, size_t n, size_t k, const float *a, size_t
 
 /* ---- products -------------------------------------------------------------------------------- */
 
-METE_WIDE static void
-through_tanh(const float *restrict value, float *restrict grad, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        grad[i] *= 1 - value[i] * value[i];
-}
-
 /* sum += each of the rows */
 METE_WIDE static void
 add_rows(const float *restrict x, size_t rows, size_t columns, float *restrict sum)
@@ -52,27 +45,22 @@ add_rows(const float *restrict x, size_t rows, size_t columns, float *restrict s
             sum[k] += x[i * columns + k];
 }
 
-/* d through an activation, given its output (tanh, relu) or its input (gelu). */
+/* grad *= the activation's derivative, in pieces that stay in the cache. */
 static void
-through(mete_activation act, const float *value, float *grad, size_t n)
+through(mete_activation act, const float *from, float *grad, size_t n)
 {
-    if (act == METE_TANH)
-        through_tanh(value, grad, n);
-    else if (act == METE_RELU)
-        for (size_t i = 0; i < n; i++)
-            grad[i] = value[i] > 0 ? grad[i] : 0;
-    else if (act == METE_GELU)
-        for (size_t i = 0; i < n; i++) {
-            float x = value[i], u = 0.79788456f * (x + 0.044715f * x * x * x), t = u;
-            mete__tanh(&t, 1);
-            grad[i] *=
-                0.5f * (1 + t) + 0.5f * x * (1 - t * t) * 0.79788456f * (1 + 0.134145f * x * x);
-        }
+    float slope[256];
+    for (size_t at = 0; act != METE_LINEAR && at < n; at += 256) {
+        size_t some = n - at < 256 ? n - at : 256;
+        mete__slope(act, from + at, slope, some);
+        for (size_t i = 0; i < some; i++)
+            grad[at + i] *= slope[i];
+    }
 }
 
 struct dense {
     mete_activation act;
-    float *before; /* GELU: the sum it was applied to */
+    float *before; /* the sum it was applied to, where the derivative is of that */
 };
 
 static void
@@ -105,7 +93,7 @@ mete_dense(mete_tape *tape, mete_var *x, mete_var *w, mete_var *b, mete_activati
     *dense = (struct dense){act, NULL};
     mete_dense_run(x->data, x->rows, x->columns, w->data, b ? b->data : NULL, w->rows, METE_LINEAR,
                    y->data);
-    if (act == METE_GELU) {
+    if (mete__slope_of_input(act)) {
         if (!(dense->before = mete_tape_take(tape, size_of(y) * sizeof(float))))
             return NULL;
         memcpy(dense->before, y->data, size_of(y) * sizeof(float));
@@ -263,9 +251,42 @@ mete_act_fn(mete_tape *tape, mete_var *x, mete_activation act)
         return NULL;
     memcpy(y->data, x->data, size_of(x) * sizeof(float));
     mete__activate(act, y->data, size_of(x));
-    for (size_t i = 0; i < size_of(x); i++)
-        slope[i] = 1;
-    through(act, act == METE_GELU ? x->data : y->data, slope, size_of(x));
+    mete__slope(act, mete__slope_of_input(act) ? x->data : y->data, slope, size_of(x));
+    return y;
+}
+
+/* d gate = g up act'(gate), d up = g act(gate); both anew from gate, so nothing is kept. */
+static void
+gated_back(mete_tape *tape, mete_var *y, mete_var *const *in, void *memory)
+{
+    mete_activation act = *(const mete_activation *)memory;
+    float *dgate = mete_grad_of(tape, in[0]), *dup = mete_grad_of(tape, in[1]);
+    float value[256], slope[256];
+    for (size_t at = 0; at < size_of(y); at += 256) {
+        size_t some = size_of(y) - at < 256 ? size_of(y) - at : 256;
+        const float *gate = in[0]->data + at, *up = in[1]->data + at, *g = y->grad + at;
+        memcpy(value, gate, some * sizeof *value);
+        mete__activate(act, value, some);
+        mete__slope(act, mete__slope_of_input(act) ? gate : value, slope, some);
+        for (size_t i = 0; dgate && i < some; i++)
+            dgate[at + i] += g[i] * up[i] * slope[i];
+        for (size_t i = 0; dup && i < some; i++)
+            dup[at + i] += g[i] * value[i];
+    }
+}
+
+mete_var *
+mete_gated(mete_tape *tape, mete_var *gate, mete_var *up, mete_activation act)
+{
+    if (!gate || !up || !same(gate, up))
+        return mete__op_fail(tape, "gated", gate, up);
+    mete_activation *kept = mete_tape_take(tape, sizeof *kept);
+    mete_var *y = mete__op_new(tape, gate->rows, gate->columns, gated_back, gate, up, NULL, kept);
+    if (!y || !kept)
+        return NULL;
+    *kept = act;
+    memcpy(y->data, gate->data, size_of(y) * sizeof(float));
+    mete_gated_run(y->data, up->data, size_of(y), act);
     return y;
 }
 
@@ -659,62 +680,7 @@ mete_normal_logp(mete_tape *tape, mete_var *mean, mete_var *log_sd, const float 
     return y;
 }
 
-/* ---- normalisation and sums ------------------------------------------------------------------ */
-
-static void
-layer_norm_back(mete_tape *tape, mete_var *y, mete_var *const *in, void *memory)
-{
-    const float *z = memory; /* normalised x, then 1/sd of each row */
-    const float *inverse = z + size_of(y);
-    size_t width = y->columns;
-    float *dx = mete_grad_of(tape, in[0]), *dg = mete_grad_of(tape, in[1]);
-    float *db = mete_grad_of(tape, in[2]);
-    const float *gain = in[1]->data;
-    for (size_t i = 0; i < y->rows; i++) {
-        const float *g = y->grad + i * width, *row = z + i * width;
-        float mean = 0, along = 0;
-        for (size_t k = 0; k < width; k++) {
-            mean += g[k] * gain[k];
-            along += g[k] * gain[k] * row[k];
-            if (dg)
-                dg[k] += g[k] * row[k];
-            if (db)
-                db[k] += g[k];
-        }
-        mean /= (float)width;
-        along /= (float)width;
-        for (size_t k = 0; dx && k < width; k++)
-            dx[i * width + k] += inverse[i] * (g[k] * gain[k] - mean - row[k] * along);
-    }
-}
-
-mete_var *
-mete_layer_norm(mete_tape *tape, mete_var *x, mete_var *gain, mete_var *bias)
-{
-    if (!x || !gain || !bias || size_of(gain) != x->columns || size_of(bias) != x->columns)
-        return mete__op_fail(tape, "layer_norm", x, gain);
-    size_t width = x->columns;
-    float *z = mete_tape_take(tape, (size_of(x) + x->rows) * sizeof *z);
-    mete_var *y = mete__op_new(tape, x->rows, width, layer_norm_back, x, gain, bias, z);
-    if (!y || !z)
-        return NULL;
-    for (size_t i = 0; i < x->rows; i++) {
-        const float *row = x->data + i * width;
-        double mean = 0, var = 0;
-        for (size_t k = 0; k < width; k++)
-            mean += (double)row[k];
-        mean /= (double)width;
-        for (size_t k = 0; k < width; k++)
-            var += ((double)row[k] - mean) * ((double)row[k] - mean);
-        float inverse = (float)(1 / sqrt(var / (double)width + 1e-5));
-        z[size_of(x) + i] = inverse;
-        for (size_t k = 0; k < width; k++) {
-            z[i * width + k] = (row[k] - (float)mean) * inverse;
-            y->data[i * width + k] = z[i * width + k] * gain->data[k] + bias->data[k];
-        }
-    }
-    return y;
-}
+/* ---- sums --------------------------------------------------------------------------------- */
 
 static void
 sum_back(mete_tape *tape, mete_var *y, mete_var *const *in, void *memory)

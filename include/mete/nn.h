@@ -32,7 +32,8 @@ typedef enum mete_activation {
     METE_LINEAR,
     METE_TANH,
     METE_RELU,
-    METE_GELU /* tanh form (Hendrycks & Gimpel 2016) */
+    METE_GELU, /* tanh form (Hendrycks & Gimpel 2016) */
+    METE_SILU  /* x sigmoid(x) (Elfwing et al. 2018) */
 } mete_activation;
 
 METE_API mete_tape *mete_tape_new(void);
@@ -69,6 +70,8 @@ METE_API mete_var *mete_mul(mete_tape *tape, mete_var *a, mete_var *b);
 /* scale * x + shift */
 METE_API mete_var *mete_affine(mete_tape *tape, mete_var *x, float scale, float shift);
 METE_API mete_var *mete_act_fn(mete_tape *tape, mete_var *x, mete_activation act);
+/* act(gate) up: a gated linear unit's product (Shazeer 2020); both of one shape. */
+METE_API mete_var *mete_gated(mete_tape *tape, mete_var *gate, mete_var *up, mete_activation act);
 METE_API mete_var *mete_sigmoid(mete_tape *tape, mete_var *x);
 METE_API mete_var *mete_exp(mete_tape *tape, mete_var *x);
 METE_API mete_var *mete_square(mete_tape *tape, mete_var *x);
@@ -101,8 +104,28 @@ METE_API mete_var *mete_normal_logp(mete_tape *tape, mete_var *mean, mete_var *l
                                     const float *action);
 /* Layer normalisation of each row (Ba et al. 2016): gain, bias [1 x columns]; epsilon 1e-5. */
 METE_API mete_var *mete_layer_norm(mete_tape *tape, mete_var *x, mete_var *gain, mete_var *bias);
+/* Root-mean-square normalisation: x / sqrt(mean(x^2) + epsilon) gain (Zhang & Sennrich 2019);
+ * gain [1 x columns]. */
+METE_API mete_var *mete_rms_norm(mete_tape *tape, mete_var *x, mete_var *gain, float epsilon);
 METE_API mete_var *mete_sum_columns(mete_tape *tape, mete_var *x); /* -> [rows x 1] */
 METE_API mete_var *mete_mean(mete_tape *tape, mete_var *x);        /* -> [1 x 1] */
+
+/* Rotary positions (Su et al. 2021): of each of `heads` parts of a row of x [n x heads width], the
+ * pair (i, i + width/2) turns by position[row] frequency[i]; frequency [width / 2]. */
+METE_API mete_var *mete_rope(mete_tape *tape, mete_var *x, size_t heads, const int32_t *position,
+                             const float *frequency);
+/* Causal attention: softmax(scale q k') v for each head, over sequences packed one after another:
+ * rows [offset[s], offset[s + 1]) are sequence s and see its rows up to themselves. q [n x heads
+ * width]; k, v [n x groups width], each shared by heads / groups heads (Ainslie et al. 2023).
+ * Memory: q's rows x heads, and two tiles of 64 x the longest sequence. -> q's shape. */
+METE_API mete_var *mete_attention(mete_tape *tape, mete_var *q, mete_var *k, mete_var *v,
+                                  size_t heads, size_t groups, const uint32_t *offset,
+                                  size_t sequences, float scale);
+/* Log-probability of target[i] under softmax((x w' + b) / temperature): x [n x d], w [V x d], b [1 x
+ * V] or NULL -> [n x 1]. With `entropy` a second column [n x 2] has the distribution's entropy, in
+ * nats. A row of target -1 gets 0, costs nothing and passes no gradient. */
+METE_API mete_var *mete_vocab_logp(mete_tape *tape, mete_var *x, mete_var *w, mete_var *b,
+                                   const int32_t *target, float temperature, int entropy);
 
 /* An operation of the caller's own: result rows x columns, its value written by the caller into
  * ->data; `back` is called by backward with result->grad set and adds into the inputs' gradients,
@@ -127,6 +150,23 @@ METE_API void mete_dense_run(const float *x, size_t n, size_t in, const float *w
                              size_t outs, mete_activation act, float *out);
 /* Each row becomes its log-softmax; see mete_log_softmax. */
 METE_API void mete_log_softmax_run(float *x, size_t rows, size_t columns, const uint8_t *mask);
+/* The operations of those names, for acting. gate [n] becomes act(gate) up; x turns in place. */
+METE_API void mete_layer_norm_run(const float *x, size_t rows, size_t columns, const float *gain,
+                                  const float *bias, float *out);
+METE_API void mete_rms_norm_run(const float *x, size_t rows, size_t columns, const float *gain,
+                                float epsilon, float *out);
+METE_API void mete_gated_run(float *gate, const float *up, size_t n, mete_activation act);
+METE_API void mete_rope_run(float *x, size_t rows, size_t heads, size_t width,
+                            const int32_t *position, const float *frequency);
+/* mete_dense_run with the same bits for a row whatever rows stand beside it, fast from one row
+ * (bound by reading w once) to many: what generation needs, whose batches shrink. */
+METE_API void mete_dense_rows_run(const float *x, size_t n, size_t in, const float *w,
+                                  const float *b, size_t outs, mete_activation act, float *out);
+/* One query [heads x width] over a cache of `length` > 0 keys and values, each [groups x room x
+ * width]; score [length] is scratch; out [heads x width]. */
+METE_API void mete_attention_run(const float *q, size_t heads, size_t groups, size_t width,
+                                 const float *k, const float *v, size_t length, size_t room,
+                                 float scale, float *score, float *out);
 /* Starts a parameter: see mete_init in plugin.h. */
 METE_API void mete_init_fill(mete_init init, double gain, mete_rng *rng, size_t rows,
                              size_t columns, float *out);

@@ -20,6 +20,11 @@ static const float normal_action[ROWS * COLUMNS] = {.1f, -.4f, 1,   .3f, 2,    0
                                                     -1,  .5f,  .2f, .7f, -.3f, 1};
 static const uint8_t some_mask[ROWS * COLUMNS] = {1, 1, 0, 1, 1, 1, 1, 1, 0, 1, 1, 0};
 
+static const int32_t position[ROWS] = {0, 3, 7};
+static const float frequency[2] = {1, .3f};
+static const uint32_t packed[3] = {0, 2, 3};
+static const int32_t target[ROWS] = {2, -1, 4};
+
 static void
 custom_back(mete_tape *tape, mete_var *y, mete_var *const *in, void *memory)
 {
@@ -78,6 +83,18 @@ typedef struct given {
     OP(normal_logp, mete_normal_logp(t, g.a, g.r, normal_action))                                  \
     OP(normal_logp, mete_normal_logp(t, g.a, g.b, normal_action))                                  \
     OP(layer_norm, mete_layer_norm(t, g.a, g.r, mete_columns(t, g.s, 0, COLUMNS)))                 \
+    OP(rms_norm, mete_rms_norm(t, g.a, g.r, 1e-5f))                                                \
+    OP(dense, mete_dense(t, g.a, g.w, g.s, METE_SILU))                                             \
+    OP(act_fn, mete_act_fn(t, g.a, METE_SILU))                                                     \
+    OP(gated, mete_gated(t, g.a, g.b, METE_SILU))                                                  \
+    OP(gated, mete_gated(t, g.a, g.b, METE_GELU))                                                  \
+    OP(rope, mete_rope(t, g.a, 1, position, frequency))                                            \
+    OP(rope, mete_rope(t, g.a, 2, position, frequency))                                            \
+    OP(attention, mete_attention(t, g.a, g.b, g.a, 2, 2, packed, 2, .7f))                          \
+    OP(attention, mete_attention(t, g.a, mete_columns(t, g.b, 0, 2), mete_columns(t, g.b, 2, 2),   \
+                                 2, 1, packed, 2, 3))                                              \
+    OP(vocab_logp, mete_vocab_logp(t, g.a, g.w, g.s, target, .7f, 1))                              \
+    OP(vocab_logp, mete_vocab_logp(t, g.a, g.w, NULL, pick_index, 1, 0))                           \
     OP(sum_columns, mete_sum_columns(t, g.a))                                                      \
     OP(mean, mete_mean(t, g.a))                                                                    \
     OP(custom, thrice(t, g.a))                                                                     \
@@ -199,6 +216,147 @@ nothing_untested(void)
     CU_ASSERT(seen > 25);
 }
 
+/* Of few numbers kept: the same gradients, computed anew. */
+static void
+gradients_anew(void)
+{
+    size_t kept = mete__vocab_kept;
+    mete__vocab_kept = 0;
+    gradients();
+    mete__vocab_kept = kept;
+}
+
+static void
+fill(mete_rng *rng, float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)mete_rng_normal(rng);
+}
+
+/* Softmax of all scores in doubles, one query at a time: lengths around a block's, grouped heads. */
+static void
+attention_by_hand(void)
+{
+    enum { HEADS = 6, GROUPS = 2, WIDTH = 8, Q = HEADS * WIDTH, K = GROUPS * WIDTH };
+    static const uint32_t offset[] = {0, 1, 64, 64, 129, 331};
+    size_t n = offset[5];
+    mete_rng rng = mete_rng_make(7, 0, 0);
+    mete_tape *t = mete_tape_new();
+    float *q = malloc(n * Q * sizeof *q), *k = malloc(n * K * sizeof *k);
+    float *v = malloc(n * K * sizeof *v), *keys = malloc(2 * n * K * sizeof *keys);
+    fill(&rng, q, n * Q);
+    fill(&rng, k, n * K);
+    fill(&rng, v, n * K);
+    for (size_t i = 0; i < Q; i++)
+        q[70 * Q + i] *= 300; /* scores of some thousands */
+    mete_var *y = mete_attention(t, mete_input(t, q, n, Q), mete_input(t, k, n, K),
+                                 mete_input(t, v, n, K), HEADS, GROUPS, offset, 5, .4f);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(y);
+    double off = 0, off_run = 0;
+    for (size_t s = 0; s < 5; s++)
+        for (size_t i = offset[s]; i < offset[s + 1]; i++) {
+            float score[400], out[Q];
+            size_t length = i + 1 - offset[s], room = length + 3;
+            for (size_t j = 0; j < length; j++) /* the cache's layout */
+                for (size_t c = 0; c < K; c++) {
+                    size_t at = (c / WIDTH * room + j) * WIDTH + c % WIDTH;
+                    keys[at] = k[(offset[s] + j) * K + c];
+                    keys[room * K + at] = v[(offset[s] + j) * K + c];
+                }
+            mete_attention_run(q + i * Q, HEADS, GROUPS, WIDTH, keys, keys + room * K, length, room,
+                               .4f, score, out);
+            for (size_t h = 0; h < HEADS; h++) {
+                double p[400], most = -1e300, sum = 0;
+                for (size_t j = 0; j < length; j++) {
+                    p[j] = 0;
+                    for (size_t c = 0; c < WIDTH; c++)
+                        p[j] += .4 * (double)q[i * Q + h * WIDTH + c] *
+                                (double)k[(offset[s] + j) * K + h / 3 * WIDTH + c];
+                    most = fmax(most, p[j]);
+                }
+                for (size_t j = 0; j < length; j++)
+                    sum += p[j] = exp(p[j] - most);
+                for (size_t c = 0; c < WIDTH; c++) {
+                    double want = 0;
+                    for (size_t j = 0; j < length; j++)
+                        want += p[j] / sum * (double)v[(offset[s] + j) * K + h / 3 * WIDTH + c];
+                    off = fmax(off, fabs(want - (double)y->data[i * Q + h * WIDTH + c]));
+                    off_run = fmax(off_run, fabs(want - (double)out[h * WIDTH + c]));
+                }
+            }
+        }
+    CU_ASSERT(off < 2e-3 && off_run < 2e-3); /* float32 scores of thousands */
+    mete_tape_free(t);
+    free(q);
+    free(k);
+    free(v);
+    free(keys);
+}
+
+/* The head against log-softmax of a product, and its entropy against its definition; more rows than
+ * a block. */
+static void
+vocabulary_by_hand(void)
+{
+    enum { N = 300, D = 5, V = 37 };
+    float *x = malloc(N * D * sizeof *x), w[V * D], b[V];
+    int32_t want[N];
+    mete_rng rng = mete_rng_make(9, 0, 0);
+    mete_tape *t = mete_tape_new();
+    fill(&rng, x, (size_t)N * D);
+    fill(&rng, w, (size_t)V * D);
+    fill(&rng, b, V);
+    for (size_t i = 0; i < N; i++)
+        want[i] = (int32_t)mete_rng_below(&rng, V + 1) - 1;
+    mete_var *in = mete_input(t, x, N, D), *table = mete_input(t, w, V, D);
+    mete_var *bias = mete_input(t, b, 1, V);
+    mete_var *y = mete_vocab_logp(t, in, table, bias, want, 2, 1);
+    mete_var *all = mete_log_softmax(
+        t, mete_affine(t, mete_dense(t, in, table, bias, METE_LINEAR), .5f, 0), NULL);
+    mete_var *entropy = mete_entropy(t, all);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(y);
+    for (size_t i = 0; i < N; i++) {
+        size_t at = i * V + (size_t)(want[i] < 0 ? 0 : want[i]);
+        CU_ASSERT_DOUBLE_EQUAL(y->data[2 * i], want[i] < 0 ? 0 : all->data[at], 2e-5);
+        CU_ASSERT_DOUBLE_EQUAL(y->data[2 * i + 1], want[i] < 0 ? 0 : entropy->data[i], 2e-5);
+    }
+    want[3] = V;
+    CU_ASSERT_PTR_NULL(mete_vocab_logp(t, in, table, bias, want, 2, 1));
+    CU_ASSERT_NOT_EQUAL(mete_tape_status(t, NULL), METE_OK);
+    mete_tape_free(t);
+    free(x);
+}
+
+/* A row's bits whatever rows stand beside it; and right, for widths with and without a rest. */
+static void
+rows_alone_and_together(void)
+{
+    static const size_t width[] = {1, 15, 16, 50, 96, 257}, outs[] = {1, 3, 4, 30, 65};
+    mete_rng rng = mete_rng_make(13, 0, 0);
+    float *x = malloc(11 * 257 * sizeof *x), *w = malloc(65 * 257 * sizeof *w), b[65];
+    float many[11 * 65], one[65];
+    fill(&rng, x, 11 * 257);
+    fill(&rng, w, 65 * 257);
+    fill(&rng, b, 65);
+    for (size_t i = 0; i < 6; i++)
+        for (size_t o = 0; o < 5; o++) {
+            size_t in = width[i], out = outs[o];
+            mete_dense_rows_run(x, 11, in, w, b, out, METE_LINEAR, many);
+            for (size_t r = 0; r < 11; r++) {
+                mete_dense_rows_run(x + r * in, 1, in, w, b, out, METE_LINEAR, one);
+                CU_ASSERT(memcmp(one, many + r * out, out * sizeof *one) == 0);
+                for (size_t k = 0; k < out; k++) {
+                    double sum = (double)b[k];
+                    for (size_t c = 0; c < in; c++)
+                        sum += (double)x[r * in + c] * (double)w[k * in + c];
+                    CU_ASSERT_DOUBLE_EQUAL(one[k], sum, 1e-4);
+                }
+            }
+        }
+    free(x);
+    free(w);
+}
+
 static void
 kernels(void)
 {
@@ -318,6 +476,10 @@ suite_nn(void)
     CU_pSuite suite = CU_add_suite("nn", NULL, NULL);
     CU_add_test(suite, "every operation's gradient", gradients);
     CU_add_test(suite, "no operation without a row", nothing_untested);
+    CU_add_test(suite, "the vocabulary head computed anew", gradients_anew);
+    CU_add_test(suite, "attention by hand", attention_by_hand);
+    CU_add_test(suite, "the vocabulary head by hand", vocabulary_by_hand);
+    CU_add_test(suite, "rows alone and together", rows_alone_and_together);
     CU_add_test(suite, "tanh and exp against libm", kernels);
     CU_add_test(suite, "one row as many", one_row_like_many);
     CU_add_test(suite, "log-softmax adds up", log_softmax_adds_up);
