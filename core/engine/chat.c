@@ -292,7 +292,7 @@ put_message(const mete_chat *chat, const struct role *role, mete_text content, b
 }
 
 int
-mete_chat_render(const mete_chat *chat, const mete_message *message, size_t messages,
+mete_chat_render(const mete_chat *chat, const mete_chat_message *message, size_t messages,
                  unsigned flags, mete_pieces *out, mete_error *err)
 {
     const struct role *role = NULL, *next = NULL;

@@ -1,9 +1,9 @@
 /* attention.c - rotary positions and causal attention over rows packed without padding.
  *
- * Attention goes head by head and, in each sequence, by blocks of queries: a block's scores against
- * all keys up to its last are one tile, which is all that is ever stored of them. Forward keeps the
- * logarithm of each softmax's denominator; backward computes the tile anew from it (Dao et al. 2022,
- * arXiv:2205.14135, section 3). */
+ * Attention goes head by head and, in each sequence, by blocks of queries: a block's scores
+ * against all keys up to its last are one tile, which is all that is ever stored of them. Forward
+ * keeps the logarithm of each softmax's denominator; backward computes the tile anew from it (Dao
+ * et al. 2022, arXiv:2205.14135, section 3). */
 #include "nn/tape.h"
 
 #include <cblas.h>

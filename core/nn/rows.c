@@ -2,8 +2,8 @@
  *
  * Every output is 16 partial sums, each over every sixteenth input in order, with fused
  * multiply-adds, then one fixed tree: the same for any number of rows, any tile and any width of
- * vector. Tiles of outputs and rows keep their sums in registers; a weight is read once for all rows
- * of a tile. */
+ * vector. Tiles of outputs and rows keep their sums in registers; a weight is read once for all
+ * rows of a tile. */
 #include "nn/nn.h"
 
 #include <string.h>

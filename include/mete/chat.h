@@ -23,10 +23,10 @@ extern "C" {
 typedef struct mete_chat mete_chat;
 
 /* One message; borrowed. Frozen layout. */
-typedef struct mete_message {
+typedef struct mete_chat_message {
     mete_text role; /* "system", "user", "assistant", "tool", or what the template names */
     mete_text content;
-} mete_message;
+} mete_chat_message;
 
 /* Bytes [start, end) of a rendered text: a special token, or plain text up to the next one. */
 typedef struct mete_piece {
@@ -55,8 +55,8 @@ enum {
 
 /* Renders the messages into `out`, whose earlier content is forgotten. METE_EINVAL: a role the
  * template does not have, named with those it has. Any thread. */
-METE_API int mete_chat_render(const mete_chat *chat, const mete_message *message, size_t messages,
-                              unsigned flags, mete_pieces *out, mete_error *err);
+METE_API int mete_chat_render(const mete_chat *chat, const mete_chat_message *message,
+                              size_t messages, unsigned flags, mete_pieces *out, mete_error *err);
 METE_API void mete_pieces_free(mete_pieces *pieces);
 
 /* Appends the tokens of the pieces: one for each special, and plain text with its special tokens
