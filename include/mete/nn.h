@@ -122,8 +122,8 @@ METE_API mete_var *mete_attention(mete_tape *tape, mete_var *q, mete_var *k, met
                                   size_t heads, size_t groups, const uint32_t *offset,
                                   size_t sequences, float scale);
 /* Log-probability of target[i] under softmax((x w' + b) / temperature): x [n x d], w [V x d], b [1
- * x V] or NULL -> [n x 1]. With `entropy` a second column [n x 2] has the distribution's entropy, in
- * nats. A row of target -1 gets 0, costs nothing and passes no gradient. */
+ * x V] or NULL -> [n x 1]. With `entropy` a second column [n x 2] has the distribution's entropy,
+ * in nats. A row of target -1 gets 0, costs nothing and passes no gradient. */
 METE_API mete_var *mete_vocab_logp(mete_tape *tape, mete_var *x, mete_var *w, mete_var *b,
                                    const int32_t *target, float temperature, int entropy);
 
