@@ -69,6 +69,16 @@ sink_event(void *user, const char *kind, const char *text)
 }
 
 static void
+sink_watch(void *user, const char *text, const char *members)
+{
+    mete__training *training = user;
+    if (training->rundir)
+        mete__rundir_event(training->rundir, "watch", text, members);
+    mete__progress_rest(training->progress);
+    mete__say("%s", text);
+}
+
+static void
 sink_progress(void *user, const char *stage, uint64_t iteration, uint64_t total,
               const char *headline)
 {
@@ -124,6 +134,7 @@ mete__training_open(mete__training *training)
                               .metrics = sink_metrics,
                               .sample = sink_sample,
                               .event = sink_event,
+                              .watch = sink_watch,
                               .progress = sink_progress};
     training->engine = mete__engine_open(training->config, &options, &errors);
     if (training->engine)

@@ -195,7 +195,10 @@ convert(mete__config *config, const config_setting_t *setting, mete__value *pare
     mete__value *value = mete__value_new(config, parent, config_setting_name(setting));
     if (!value)
         return NULL;
-    value->file = mete__config_keep(config, file ? file : fallback);
+    /* libconfig calls an included file as @include does; its own file names are relative to it */
+    char *included = file && strcmp(file, fallback) != 0 ? mete__path_beside(fallback, file) : NULL;
+    value->file = mete__config_keep(config, included ? included : fallback);
+    free(included);
     value->line = (int)config_setting_source_line(setting);
     switch (config_setting_type(setting)) {
     case CONFIG_TYPE_INT:

@@ -224,18 +224,17 @@ static int
 read_weight(mete__engine *engine, mete_node *node, mete__value *group, size_t k)
 {
     mete__value *value = mete__value_get(group, "weight");
-    node->weight[k] = 1;
-    if (!value)
-        return METE_OK;
-    if (value->kind == METE__GROUP) {
-        mete__schedule schedule;
+    mete__schedule schedule = mete__schedule_constant(1);
+    if (value && value->kind == METE__GROUP) {
         if (mete__schedule_read(value, &schedule, engine->errors))
             return METE_EINVAL;
-        node->weight[k] = mete__schedule_at(&schedule, 0);
-        live_add(node, &node->weight[k], &schedule);
-        return METE_OK;
+    } else if (value) {
+        schedule = mete__schedule_constant(
+            mete__value_real(group, "weight", 1, -1e12, 1e12, engine->errors));
     }
-    node->weight[k] = mete__value_real(group, "weight", 1, -1e12, 1e12, engine->errors);
+    node->weight[k] = mete__schedule_at(&schedule, 0);
+    /* constant or not, each iteration begins with the config's weight, which a watch may lower */
+    live_add(node, &node->weight[k], &schedule);
     return METE_OK;
 }
 

@@ -23,17 +23,10 @@
 /* A variance below this share of the squared size of the values is rounding. */
 #define NO_SPREAD 1e-18
 
-typedef struct part {
-    const mete_node *node;
-    double coefficient;
-    bool inner; /* its contribution is that of parts below it */
-    char name[METE__METRIC_NAME];
-} part;
-
 struct mete__attribution {
     size_t nodes;
     double *least, *most; /* [nodes] values seen so far in the run */
-    part *part;           /* of the last scored batch */
+    mete__part *part;     /* of the last scored batch */
     size_t parts, part_room;
     double *reward, *share, *row; /* [steps], [steps], [rows] of one part */
     size_t steps, rows;
@@ -90,7 +83,7 @@ add_part(struct mete__attribution *a, const mete_node *node, const mete_node *ro
 {
     if (a->parts == a->part_room) {
         size_t room = a->part_room ? 2 * a->part_room : 8;
-        part *grown = realloc(a->part, room * sizeof *grown);
+        mete__part *grown = realloc(a->part, room * sizeof *grown);
         if (!grown)
             return false;
         a->part = grown;
@@ -98,7 +91,7 @@ add_part(struct mete__attribution *a, const mete_node *node, const mete_node *ro
     }
     size_t at = a->parts++;
     bool sums = (node->plugin->as.head.flags & METE_SUMS) && node->children, good = true;
-    a->part[at] = (part){.node = node, .coefficient = coefficient, .inner = sums};
+    a->part[at] = (mete__part){.node = node, .coefficient = coefficient, .inner = sums};
     mete__metrics_name(node, root, a->part[at].name);
     for (size_t k = 0; sums && good && k < node->children; k++)
         good = add_part(a, node->child[k], root, coefficient * node->weight[k]);
@@ -133,7 +126,7 @@ spread(double squares, double n, double mean)
 
 /* Share of the root's variance; NaN where it has none. */
 static double
-variance_share(const part *p, const mete_scores *total, const mete_batch *batch)
+variance_share(const mete__part *p, const mete_scores *total, const mete_batch *batch)
 {
     const mete_scores *scores = mete__node_scores(p->node);
     moments m = {0};
@@ -238,6 +231,17 @@ add_correlations(mete__loop *loop, const mete_batch *batch)
     }
 }
 
+const mete__part *
+mete__attribution_parts(mete__loop *loop, size_t *count)
+{
+    struct mete__attribution *a = make(loop);
+    *count = 0;
+    if (!a || (!a->parts && !add_part(a, loop->reward, loop->reward, 1)))
+        return NULL;
+    *count = a->parts;
+    return a->part;
+}
+
 static bool
 sampled(const mete__loop *loop)
 {
@@ -305,7 +309,8 @@ centre(const struct mete__work *w, double *advantage)
 
 /* A part's advantage into a->share. */
 static void
-part_advantage(mete__loop *loop, const mete__stage *stage, const mete_batch *batch, const part *p)
+part_advantage(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
+               const mete__part *p)
 {
     struct mete__attribution *a = loop->attribution;
     struct mete__work *w = loop->work;
@@ -362,7 +367,7 @@ add_gradients(mete__loop *loop, const mete__stage *stage, const mete_batch *batc
     memcpy(a->whole, loop->grad, loop->parameters * sizeof *a->whole);
     double whole = dot(a->whole, a->whole, loop->parameters);
     for (size_t k = 1; k < a->parts && whole > 0; k++) {
-        const part *p = &a->part[k];
+        const mete__part *p = &a->part[k];
         if (p->inner)
             continue;
         part_advantage(loop, stage, batch, p);

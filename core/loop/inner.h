@@ -272,6 +272,7 @@ struct mete__loop {
     struct mete__work *work;
     uint64_t samples_every, attribution_every;
     struct mete__attribution *attribution; /* made when first wanted */
+    struct mete__watch *watch;             /* or NULL */
 };
 
 mete_params mete__loop_params(const mete__loop *loop);
@@ -326,6 +327,17 @@ int mete__judged_load(mete__judged *judged, const char *name, const mete__checkp
 
 /* ---- attribution: which node the reward comes from ------------------------------------------- */
 
+/* A reward and what its value is multiplied by on its way up to the root, through sums alone. */
+typedef struct mete__part {
+    const mete_node *node;
+    double coefficient;
+    bool inner; /* its contribution is that of parts below it */
+    char name[METE__METRIC_NAME];
+} mete__part;
+
+/* The root first, then each node under sums; NULL when out of memory. Valid until the next batch is
+ * scored. */
+const mete__part *mete__attribution_parts(mete__loop *loop, size_t *count);
 /* Of the last scored batch: shares of the root's variance, saturation, groups without spread. */
 int mete__attribute_scores(mete__loop *loop, const mete_batch *batch, mete_error *err);
 /* After mete__streams and mete__choose, before the advantage is normalised: shares of it, and every
@@ -335,6 +347,24 @@ int mete__attribute_advantage(mete__loop *loop, const mete__stage *stage, const 
 void mete__attribution_free(struct mete__attribution *attribution);
 int mete__attribution_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err);
 int mete__attribution_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err);
+
+/* ---- watch: signs that the reward is gamed --------------------------------------------------- */
+
+/* The block `watch`, or what a gold node asks for without one; NULL: nothing is watched. */
+struct mete__watch *mete__watch_read(mete__loop *loop, mete__errors *errors);
+void mete__watch_free(struct mete__watch *watch);
+/* Before a scored batch is learnt from: what the last step did to its rows' probabilities. */
+int mete__watch_look(mete__loop *loop, const mete_batch *batch, mete_error *err);
+/* Takes the batch just learnt from, and raises what it shows. */
+int mete__watch_step(mete__loop *loop, const mete_batch *batch, mete_error *err);
+/* Multiplies weights that were lowered, after the schedules wrote them. */
+void mete__watch_weigh(mete__loop *loop);
+bool mete__watch_stops(const mete__loop *loop);
+bool mete__watch_wants_kl(const mete__loop *loop);
+/* The run is over: where gold was best. */
+void mete__watch_end(mete__loop *loop);
+int mete__watch_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err);
+int mete__watch_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err);
 
 void mete__stages_read(mete__loop *loop, mete__errors *errors);
 int mete__loop_samples(mete__loop *loop, const mete_batch *batch, mete_error *err);

@@ -31,6 +31,8 @@ mete__loop_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err)
     if (!status)
         status = mete__attribution_save(loop, to, err);
     if (!status)
+        status = mete__watch_save(loop, to, err);
+    if (!status)
         status = mete__engine_save(loop->engine, to, err);
     return status;
 }
@@ -87,6 +89,8 @@ mete__loop_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
         status = mete__judged_load(&loop->after, "after", from, err);
     if (!status)
         status = mete__attribution_load(loop, from, err);
+    if (!status)
+        status = mete__watch_load(loop, from, err);
     if (!status)
         status = mete__engine_load(loop->engine, from, err);
     return status;

@@ -274,9 +274,9 @@ check_use(mete__loop *loop, mete__errors *errors)
 static void
 check_words(mete__config *config, mete__errors *errors)
 {
-    static const char *const word[] = {"run",       "env",       "policy",    "models", "reward",
-                                       "objective", "optimiser", "snapshots", "stages", "evaluate",
-                                       "tasks",     "ablate",    "report",    "data",   "version"};
+    static const char *const word[] = {
+        "run",    "env",      "policy", "models", "reward", "objective", "optimiser", "snapshots",
+        "stages", "evaluate", "tasks",  "ablate", "report", "data",      "version",   "watch"};
     static const char *const run_word[] = {"seed",
                                            "out",
                                            "threads",
@@ -292,7 +292,7 @@ check_words(mete__config *config, mete__errors *errors)
         mete__value_get(root, word[i]);
     mete__value_unknown(root,
                         "run env policy models reward objective optimiser snapshots stages "
-                        "evaluate tasks ablate report data",
+                        "evaluate tasks ablate report data watch",
                         errors);
     if (!run)
         return;
@@ -333,6 +333,7 @@ mete__loop_new(mete__engine *engine, mete__config *config, const mete__loop_sink
         mete__errors_add(errors, "a run needs env = { use = ...; } and policy = { use = ...; }");
     check_words(config, errors);
     mete__stages_read(loop, errors);
+    loop->watch = mete__watch_read(loop, errors);
     if (errors->count == before) {
         mete_error err = {0};
         if (open_rollouts(loop, errors, &err) && err.code)
@@ -375,6 +376,7 @@ mete__loop_free(mete__loop *loop)
     mete__judged_free(&loop->after);
     mete__work_free(loop->work);
     mete__attribution_free(loop->attribution);
+    mete__watch_free(loop->watch);
     free(loop->parameter);
     free(loop->grad);
     free(loop);
@@ -501,12 +503,16 @@ train_once(mete__loop *loop, const mete__stage *stage, mete_error *err)
         status = mete__attribute_scores(loop, batch, err);
     if (!status && scored && loop->samples_every && loop->done % loop->samples_every == 0)
         status = mete__loop_samples(loop, batch, err);
+    if (!status && scored)
+        status = mete__watch_look(loop, batch, err);
     if (!status && loop->policy->info.gradient)
         status = mete__train_batch(loop, stage, batch, err);
     if (!status && scored)
         status = mete__update(loop->engine, loop->reward, batch, err);
     if (!status && scored)
         status = mete__policy_learn(loop->policy, batch, mete__node_scores(loop->reward), err);
+    if (!status && scored)
+        status = mete__watch_step(loop, batch, err);
     if (!status)
         mete__episodes_end(loop->engine, batch);
     return status;
@@ -551,6 +557,7 @@ mete__loop_step(mete__loop *loop, mete_error *err)
     mete__metrics_clear(&loop->metrics);
     mete__engine_reset(loop->engine);
     mete__engine_iteration(loop->engine, loop->done);
+    mete__watch_weigh(loop);
     if (begins && loop->sinks.event)
         loop->sinks.event(loop->sinks.user, "stage", stage->name);
     if (!stage->evaluate && !stage->fit)
@@ -565,6 +572,8 @@ mete__loop_step(mete__loop *loop, mete_error *err)
     if (!status && stage->evaluate)
         note_judged(loop, &loop->after);
     uint64_t next = stop ? stage->first + stage->count : loop->done + 1;
+    if (mete__watch_stops(loop))
+        next = loop->total;
     bool last = next == loop->total;
     if (!status && last) {
         mete__loop_announce(loop);
@@ -580,5 +589,7 @@ mete__loop_step(mete__loop *loop, mete_error *err)
     }
     loop->done = next;
     tell_progress(loop, stage);
+    if (last)
+        mete__watch_end(loop);
     return METE_OK;
 }

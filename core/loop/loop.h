@@ -19,6 +19,9 @@ typedef struct mete__loop_sinks {
     int (*metrics)(void *user, const char *json, size_t length, mete_error *err);
     int (*sample)(void *user, const char *json, size_t length, mete_error *err);
     void (*event)(void *user, const char *kind, const char *text);
+    /* a sign that the reward is gamed: a line for people, and members of a JSON object (without its
+     * braces) with the numbers behind it */
+    void (*watch)(void *user, const char *text, const char *members);
     /* progress: stage name, iteration of total, and a few headline numbers to print */
     void (*progress)(void *user, const char *stage, uint64_t iteration, uint64_t total,
                      const char *headline);

@@ -318,6 +318,8 @@ mete__train_batch(mete__loop *loop, const mete__stage *stage, const mete_batch *
     const float *reference = NULL;
     if (o->terms & (METE__TERM_KL | METE__TERM_PAIR | METE__TERM_IMPLICIT) && !o->reference_free)
         reference = mete__snapshot_vector(loop, "reference");
+    if (!reference && scored && mete__watch_wants_kl(loop))
+        reference = mete__snapshot_vector(loop, "reference");
     if (!status && reference)
         status = mete__logp_under(loop, reference, batch, w->reference, err);
     if (!status && reference && batch->logp && !stage->responses)

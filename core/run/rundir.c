@@ -297,6 +297,12 @@ append(mete__rundir *rundir, int which, const char *data, size_t length, mete_er
 int
 mete__rundir_journal(mete__rundir *rundir, const char *kind, const char *text)
 {
+    return mete__rundir_event(rundir, kind, text, "");
+}
+
+int
+mete__rundir_event(mete__rundir *rundir, const char *kind, const char *text, const char *members)
+{
     struct timespec now;
     struct tm tm;
     mete_buffer json = {0};
@@ -308,6 +314,8 @@ mete__rundir_journal(mete__rundir *rundir, const char *kind, const char *text)
     mete_json_put_text(&json, mete_text_from(kind));
     mete_buffer_string(&json, ",\"text\":");
     mete_json_put_text(&json, mete_text_from(text));
+    mete_buffer_string(&json, *members ? "," : "");
+    mete_buffer_string(&json, members);
     mete_buffer_byte(&json, '}');
     int rc = json.status;
     if (!rc)

@@ -28,6 +28,9 @@ const char *mete__rundir_folder(const mete__rundir *rundir);
 /* One journal event: kind ("start", "stage", "warning", "checkpoint", "end" ...) and text. Journal
  * lines carry the wall clock; metrics never do. */
 int mete__rundir_journal(mete__rundir *rundir, const char *kind, const char *text);
+/* The same with further members of the event, a JSON object's without its braces. */
+int mete__rundir_event(mete__rundir *rundir, const char *kind, const char *text,
+                       const char *members);
 /* Appends one finished JSON object, without the newline. */
 int mete__rundir_metrics(mete__rundir *rundir, const char *json, size_t length, mete_error *err);
 int mete__rundir_sample(mete__rundir *rundir, const char *json, size_t length, mete_error *err);
