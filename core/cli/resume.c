@@ -45,22 +45,24 @@ refused(const mete_error *err)
 
 /* Puts loop and files where the checkpoint was taken. */
 static int
-restore(mete__training *training, const mete__checkpoint *checkpoint)
+restore(mete__training *training, const mete__checkpoint *checkpoint, uint64_t iteration)
 {
     mete_error err = {0};
-    uint64_t mark[2];
+    uint64_t mark[METE__RUN_MARKED] = {0};
     if (mete__training_matches(training, checkpoint, &err)) {
         if (!training->args->force)
             return refused(&err);
         mete__rundir_journal(training->rundir, "warning", err.message);
     }
-    if (!noted_number(checkpoint, "metrics_bytes", &mark[0]) ||
-        !noted_number(checkpoint, "samples_bytes", &mark[1])) {
+    bool noted = true;
+    for (int i = 0; i < METE__RUN_MARKED; i++)
+        noted &= noted_number(checkpoint, mete__rundir_mark_name[i], &mark[i]);
+    if (!noted) {
         mete__say("the checkpoint in %s does not say how long its metrics were",
                   mete__rundir_folder(training->rundir));
         return METE__EXIT_INPUT;
     }
-    if (mete__rundir_cut(training->rundir, mark, &err) ||
+    if (mete__rundir_cut(training->rundir, mark, iteration, &err) ||
         mete__loop_load(training->loop, checkpoint, &err))
         return refused(&err);
     return METE__EXIT_DONE;
@@ -72,15 +74,17 @@ go_on(mete__training *training)
     mete_error err = {0};
     uint64_t iteration = 0;
     const char *folder = mete__rundir_folder(training->rundir);
+    if (mete__training_outputs(training, &err))
+        return refused(&err);
     mete__checkpoint *checkpoint =
         mete__checkpoint_read(folder, &iteration, told, training->rundir, &err);
     int code = METE__EXIT_DONE;
     if (!checkpoint && err.code)
         return refused(&err);
     if (checkpoint) {
-        code = restore(training, checkpoint);
+        code = restore(training, checkpoint, iteration);
         mete__checkpoint_free(checkpoint);
-    } else if (mete__rundir_cut(training->rundir, (uint64_t[2]){0, 0}, &err)) {
+    } else if (mete__rundir_cut(training->rundir, (uint64_t[METE__RUN_MARKED]){0}, 0, &err)) {
         return refused(&err);
     }
     if (code)

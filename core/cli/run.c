@@ -55,7 +55,7 @@ start(mete__training *training, const char *config)
         folder = made;
     }
     training->rundir = mete__rundir_create(folder, training->text, &err);
-    if (!training->rundir) {
+    if (!training->rundir || mete__training_outputs(training, &err)) {
         mete__say("%s", err.message);
         return mete__exit_of(err.code);
     }

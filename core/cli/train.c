@@ -9,6 +9,7 @@
 
 #include "nn/nn.h"
 #include "run/crc.h"
+#include "run/outputs.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -46,13 +47,57 @@ now(void)
 static int
 sink_metrics(void *user, const char *json, size_t length, mete_error *err)
 {
-    return mete__rundir_metrics(((mete__training *)user)->rundir, json, length, err);
+    return mete__rundir_line(((mete__training *)user)->rundir, METE__RUN_METRICS, json, length,
+                             err);
+}
+
+static int
+sink_timing(void *user, const char *json, size_t length, mete_error *err)
+{
+    return mete__rundir_line(((mete__training *)user)->rundir, METE__RUN_TIMING, json, length, err);
 }
 
 static int
 sink_sample(void *user, const char *json, size_t length, mete_error *err)
 {
-    return mete__rundir_sample(((mete__training *)user)->rundir, json, length, err);
+    return mete__rundir_line(((mete__training *)user)->rundir, METE__RUN_SAMPLES, json, length,
+                             err);
+}
+
+static int
+append_buffer(mete__rundir *rundir, enum mete__run_file which, mete_buffer *out, mete_error *err)
+{
+    int rc = out->status ? mete_error_set(err, out->status, "out of memory for metrics")
+                         : mete__rundir_append(rundir, which, out->data, out->length, err);
+    mete_buffer_free(out);
+    return rc;
+}
+
+static int
+sink_numbers(void *user, uint64_t iteration, const char *stage, const char *const *name,
+             const double *value, size_t count, mete_error *err)
+{
+    const mete__training *training = user;
+    mete__rundir *rundir = training->rundir;
+    int rc = METE_OK;
+    if (training->options.csv) {
+        mete_buffer out = mete_buffer_make(0);
+        if (!mete__rundir_size(rundir, METE__RUN_CSV))
+            mete_buffer_string(&out, METE__CSV_HEADER);
+        mete__csv_metrics(&out, iteration, stage, name, value, count);
+        rc = append_buffer(rundir, METE__RUN_CSV, &out, err);
+    }
+    if (!rc && training->options.tensorboard) {
+        mete_buffer out = mete_buffer_make(0);
+        struct timespec t;
+        clock_gettime(CLOCK_REALTIME, &t);
+        double wall = (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+        if (!mete__rundir_size(rundir, METE__RUN_EVENTS))
+            mete__tensorboard_begin(&out, wall);
+        mete__tensorboard_metrics(&out, wall, iteration, name, value, count);
+        rc = append_buffer(rundir, METE__RUN_EVENTS, &out, err);
+    }
+    return rc;
 }
 
 /* Journal lines that are lost lose no result, so a full disk is noticed where it matters. */
@@ -100,6 +145,21 @@ sink_log(void *user, const char *path, int level, const char *text)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+static void
+read_outputs(mete__value *run, mete__run_options *o, mete__errors *errors)
+{
+    mete__value *list = mete__value_get(run, "metrics");
+    if (list && list->kind != METE__LIST)
+        mete__errors_add(errors, "%s:%d: %s must be a list [ \"csv\", ... ]", list->file,
+                         list->line, list->path);
+    for (mete__value *item = list && list->kind == METE__LIST ? list->first : NULL; item;
+         item = item->next) {
+        int word = mete__value_word(item, "jsonl|csv|tensorboard", errors);
+        o->csv |= word == 1;
+        o->tensorboard |= word == 2;
+    }
+}
+
 void
 mete__run_options_read(const mete__args *args, mete__config *config, mete__run_options *o,
                        mete__errors *errors)
@@ -119,6 +179,7 @@ mete__run_options_read(const mete__args *args, mete__config *config, mete__run_o
     o->every = (uint64_t)mete__value_int(run, "checkpoint_every", 25, 0, INT64_MAX, errors);
     o->seconds = mete__value_real(run, "checkpoint_seconds", 60, 0, 1e9, errors);
     o->keep = (size_t)mete__value_int(run, "keep", 3, 1, 1000000, errors);
+    read_outputs(run, o, errors);
 }
 
 bool
@@ -132,6 +193,8 @@ mete__training_open(mete__training *training)
                                     .user = training};
     mete__loop_sinks sinks = {.user = training,
                               .metrics = sink_metrics,
+                              .timing = sink_timing,
+                              .numbers = sink_numbers,
                               .sample = sink_sample,
                               .event = sink_event,
                               .watch = sink_watch,
@@ -214,7 +277,7 @@ mete__training_matches(const mete__training *training, const mete__checkpoint *c
 static int
 save(mete__training *training, mete_error *err)
 {
-    uint64_t mark[2], done = mete__loop_done(training->loop);
+    uint64_t mark[METE__RUN_MARKED], done = mete__loop_done(training->loop);
     mete__checkpoint *checkpoint = mete__checkpoint_new();
     if (!checkpoint)
         return mete_error_set(err, METE_ENOMEM, "out of memory for a checkpoint");
@@ -222,10 +285,8 @@ save(mete__training *training, mete_error *err)
     int rc = mete__loop_save(training->loop, checkpoint, err);
     if (!rc)
         rc = mete__training_facts(training, checkpoint, err);
-    if (!rc)
-        rc = note_number(checkpoint, "metrics_bytes", mark[0], err);
-    if (!rc)
-        rc = note_number(checkpoint, "samples_bytes", mark[1], err);
+    for (int i = 0; i < METE__RUN_MARKED && !rc; i++)
+        rc = note_number(checkpoint, mete__rundir_mark_name[i], mark[i], err);
     if (!rc)
         rc = mete__checkpoint_write(checkpoint, mete__rundir_folder(training->rundir), done,
                                     training->options.keep, err);
@@ -290,6 +351,17 @@ finished(mete__training *training)
     if (!training->args->quiet)
         mete__say("the run is in %s", mete__rundir_folder(training->rundir));
     return mete__training_summary(training);
+}
+
+int
+mete__training_outputs(mete__training *training, mete_error *err)
+{
+    int rc = METE_OK;
+    if (training->options.csv)
+        rc = mete__rundir_open(training->rundir, METE__RUN_CSV, err);
+    if (!rc && training->options.tensorboard)
+        rc = mete__rundir_open(training->rundir, METE__RUN_EVENTS, err);
+    return rc;
 }
 
 int

@@ -15,6 +15,7 @@ typedef struct mete__run_options {
     double seconds; /* or so much time; 0: never by time */
     size_t keep;
     unsigned threads;
+    bool csv, tensorboard; /* metrics in these formats, too */
 } mete__run_options;
 
 typedef struct mete__training {
@@ -37,6 +38,8 @@ bool mete__training_open(mete__training *training);
 /* Makes the config's file names absolute. false: out of memory. */
 bool mete__training_resolve(mete__training *training);
 void mete__training_close(mete__training *training);
+/* Opens the files of run.metrics; after the rundir, before anything is written or cut. */
+int mete__training_outputs(mete__training *training, mete_error *err);
 /* From where the loop stands to its end; the exit code. The rundir is open. */
 int mete__training_go(mete__training *training);
 /* Prints the loop's summary; the exit code. */

@@ -94,6 +94,8 @@ typedef struct mete__node_private {
     bool model_ready;    /* a model of its own: described, its vector initialised; under lock */
     float *model_vector;
     struct mete__secret *secret; /* mete_secret */
+    mete__usage usage;           /* as a model; under lock */
+    atomic_uint_fast64_t spent;  /* nanoseconds in `score`, where the engine is timed */
     bool on_error_fail;
     uint64_t update_every;
     /* rubric cache */
@@ -130,6 +132,7 @@ struct mete__engine {
     mete__arena *arena; /* frames and contexts until mete__engine_reset */
     mete__frame *frame; /* of the last mete__score */
     uint64_t iteration;
+    bool timed;
     pthread_mutex_t lock;
     mete__errors *errors;              /* while opening */
     const char *clone_path, *clone_of; /* while a clone is built: its path, and the original's */

@@ -200,6 +200,17 @@ struct mete__checkpoint;
 int mete__engine_save(mete__engine *engine, struct mete__checkpoint *to, mete_error *err);
 int mete__engine_load(mete__engine *engine, const struct mete__checkpoint *from, mete_error *err);
 
+/* From now on the time that `score` of each node takes is added up, over all threads; a node that
+ * asks for its children itself (METE_LAZY) is told theirs too. */
+void mete__engine_timed(mete__engine *engine);
+double mete__node_seconds(const mete_node *node);
+/* What a model was asked so far, and what that took. */
+typedef struct mete__usage {
+    uint64_t requests, failed, cached, prompt_tokens, answer_tokens;
+    double cost, seconds;
+} mete__usage;
+mete__usage mete__node_usage(mete_node *node);
+
 /* ---- Policies and environments --------------------------------------------------------------- */
 
 /* Lets a text policy learn its vocabulary, then describes it: parameters are known after. */

@@ -343,6 +343,33 @@ replies_unasked(const mete_replies *replies)
     return replies;
 }
 
+static void
+count_usage(mete_node *model, const mete_replies *replies)
+{
+    mete__usage *usage = &model->private_->usage;
+    pthread_mutex_lock(&model->private_->lock);
+    usage->requests += replies->count;
+    for (size_t i = 0; i < replies->count; i++) {
+        const mete_reply *reply = &replies->item[i];
+        usage->failed += reply->status != METE_VALID;
+        usage->cached += reply->cached != 0;
+        usage->prompt_tokens += reply->prompt_tokens;
+        usage->answer_tokens += reply->answer_tokens;
+        usage->cost += reply->cost;
+        usage->seconds += reply->seconds;
+    }
+    pthread_mutex_unlock(&model->private_->lock);
+}
+
+mete__usage
+mete__node_usage(mete_node *node)
+{
+    pthread_mutex_lock(&node->private_->lock);
+    mete__usage usage = node->private_->usage;
+    pthread_mutex_unlock(&node->private_->lock);
+    return usage;
+}
+
 static const mete_replies *
 ask(mete_ctx *cx, mete_node *model, const mete_request *request, size_t count, int what)
 {
@@ -357,6 +384,7 @@ ask(mete_ctx *cx, mete_node *model, const mete_request *request, size_t count, i
     if (count && (answer(cx, policy, &params, requests, replies, what) ||
                   replies_check(cx, policy, requests, replies, what)))
         return NULL;
+    count_usage(model, replies);
     if (what == ASK_CHOOSE && choices_finish(cx, policy, requests, replies))
         return NULL;
     return replies;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Rows in a chunk: enough that a call's cost vanishes, few enough to share out. */
 #define CHUNK_ROWS 512
@@ -263,6 +264,26 @@ settle(mete_ctx *cx, const mete_batch *batch, mete_scores *out)
     return METE_OK;
 }
 
+static uint64_t
+nanoseconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+void
+mete__engine_timed(mete__engine *engine)
+{
+    engine->timed = true;
+}
+
+double
+mete__node_seconds(const mete_node *node)
+{
+    return (double)atomic_load_explicit(&node->private_->spent, memory_order_relaxed) * 1e-9;
+}
+
 static void
 score_chunk(void *user, size_t i)
 {
@@ -278,8 +299,12 @@ score_chunk(void *user, size_t i)
     int status = METE_OK;
     if (!see_children(&cx))
         status = mete_fail(&cx, METE_ENOMEM, "out of memory");
+    uint64_t begin = frame->engine->timed ? nanoseconds() : 0;
     if (!status)
         status = node->plugin->as.reward.score(&cx, node->self, cx.batch, &out);
+    if (frame->engine->timed)
+        atomic_fetch_add_explicit(&node->private_->spent, nanoseconds() - begin,
+                                  memory_order_relaxed);
     if (status > 0)
         status = mete_fail(&cx, METE_EPLUGIN, "score returned %d, which is no status", status);
     if (!status && job->err[i].code) /* it failed in a service and did not pass that on */

@@ -32,6 +32,8 @@ bool mete__measured(const mete_node *node, const mete_node *root);
 /* What such a node is called: its path below the root, "reward", "reward/safe/rubric". */
 #define METE__METRIC_NAME 520
 void mete__metrics_name(const mete_node *node, const mete_node *root, char name[METE__METRIC_NAME]);
+/* The same of any node by its path: "policy", "models/judge". */
+void mete__node_label(const mete_node *node, char name[METE__METRIC_NAME]);
 /* Nodes' means, spreads and signals of the last scored batch, valid rows only, under `prefix`. */
 void mete__metrics_nodes(mete__metrics *metrics, mete__engine *engine, mete_node *root,
                          const mete_batch *batch, const char *prefix);
@@ -273,6 +275,7 @@ struct mete__loop {
     uint64_t samples_every, attribution_every;
     struct mete__attribution *attribution; /* made when first wanted */
     struct mete__watch *watch;             /* or NULL */
+    struct mete__timing *timing;           /* made with the first iteration */
 };
 
 mete_params mete__loop_params(const mete__loop *loop);
@@ -347,6 +350,27 @@ int mete__attribute_advantage(mete__loop *loop, const mete__stage *stage, const 
 void mete__attribution_free(struct mete__attribution *attribution);
 int mete__attribution_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err);
 int mete__attribution_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err);
+
+/* ---- timing ---------------------------------------------------------------------------------- */
+
+enum mete__lap {
+    METE__LAP_ROLLOUT,
+    METE__LAP_SCORE,
+    METE__LAP_ATTRIBUTION,
+    METE__LAP_LEARN,
+    METE__LAP_WATCH,
+    METE__LAP_EVALUATE,
+    METE__LAP_REST,
+    METE__LAPS
+};
+void mete__timing_begin(mete__loop *loop);
+/* The time since the last lap (or the beginning) was this one's. */
+void mete__timing_lap(mete__loop *loop, enum mete__lap lap);
+/* Metrics of what models were asked this iteration. */
+void mete__timing_usage(mete__loop *loop);
+/* The iteration's line for sinks.timing. */
+int mete__timing_end(mete__loop *loop, const mete__stage *stage, mete_error *err);
+void mete__timing_free(struct mete__timing *timing);
 
 /* ---- watch: signs that the reward is gamed --------------------------------------------------- */
 

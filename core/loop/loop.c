@@ -286,7 +286,8 @@ check_words(mete__config *config, mete__errors *errors)
                                            "keep",
                                            "max_failed",
                                            "samples_every",
-                                           "attribution_every"};
+                                           "attribution_every",
+                                           "metrics"};
     mete__value *root = mete__config_root(config), *run = mete__value_get(root, "run");
     for (size_t i = 0; i < sizeof word / sizeof *word; i++)
         mete__value_get(root, word[i]);
@@ -300,7 +301,7 @@ check_words(mete__config *config, mete__errors *errors)
         mete__value_get(run, run_word[i]);
     mete__value_unknown(run,
                         "seed out threads iterations checkpoint_every checkpoint_seconds keep "
-                        "max_failed samples_every attribution_every",
+                        "max_failed samples_every attribution_every metrics",
                         errors);
 }
 
@@ -336,9 +337,10 @@ mete__loop_new(mete__engine *engine, mete__config *config, const mete__loop_sink
     loop->watch = mete__watch_read(loop, errors);
     if (errors->count == before) {
         mete_error err = {0};
-        if (open_rollouts(loop, errors, &err) && err.code)
+        int status = open_rollouts(loop, errors, &err);
+        if (err.code)
             mete__errors_add(errors, "%s", err.message);
-        if (errors->count == before)
+        if (!status && errors->count == before)
             check_use(loop, errors);
     }
     if (errors->count == before)
@@ -377,6 +379,7 @@ mete__loop_free(mete__loop *loop)
     mete__work_free(loop->work);
     mete__attribution_free(loop->attribution);
     mete__watch_free(loop->watch);
+    mete__timing_free(loop->timing);
     free(loop->parameter);
     free(loop->grad);
     free(loop);
@@ -423,6 +426,26 @@ begin_stage(mete__loop *loop, const mete__stage *stage, bool anew)
 }
 
 static int
+give_numbers(mete__loop *loop, const mete__stage *stage, mete_error *err)
+{
+    size_t count = loop->metrics.count;
+    const char **name = malloc((count + 1) * sizeof *name);
+    double *value = malloc((count + 1) * sizeof *value);
+    int status = name && value ? METE_OK : mete_error_set(err, METE_ENOMEM, "out of memory");
+    for (size_t i = 0; i < count && !status; i++) {
+        name[i] = loop->metrics.item[i].name;
+        value[i] = loop->metrics.item[i].sum / (double)loop->metrics.item[i].count;
+        value[i] = isfinite(value[i]) ? value[i] : NAN;
+    }
+    if (!status)
+        status =
+            loop->sinks.numbers(loop->sinks.user, loop->done, stage->name, name, value, count, err);
+    free(name);
+    free(value);
+    return status;
+}
+
+static int
 write_metrics(mete__loop *loop, const mete__stage *stage, mete_error *err)
 {
     mete_buffer out = mete_buffer_make((size_t)4 << 20);
@@ -445,7 +468,7 @@ write_metrics(mete__loop *loop, const mete__stage *stage, mete_error *err)
     if (!status && loop->sinks.metrics)
         status = loop->sinks.metrics(loop->sinks.user, out.data, out.length, err);
     mete_buffer_free(&out);
-    return status;
+    return status || !loop->sinks.numbers ? status : give_numbers(loop, stage, err);
 }
 
 static void
@@ -494,25 +517,31 @@ train_once(mete__loop *loop, const mete__stage *stage, mete_error *err)
                                                   stage->responses, stage->against, err);
     if (!batch)
         return err->code;
+    mete__timing_lap(loop, METE__LAP_ROLLOUT);
     measure_batch(loop, batch);
     bool scored = loop->reward && !stage->responses;
     int status = scored ? mete__score(loop->engine, loop->reward, batch, err) : METE_OK;
+    mete__timing_lap(loop, METE__LAP_SCORE);
     if (!status && scored)
         mete__metrics_nodes(&loop->metrics, loop->engine, loop->reward, batch, "");
     if (!status && scored)
         status = mete__attribute_scores(loop, batch, err);
+    mete__timing_lap(loop, METE__LAP_ATTRIBUTION);
     if (!status && scored && loop->samples_every && loop->done % loop->samples_every == 0)
         status = mete__loop_samples(loop, batch, err);
     if (!status && scored)
         status = mete__watch_look(loop, batch, err);
+    mete__timing_lap(loop, METE__LAP_WATCH);
     if (!status && loop->policy->info.gradient)
         status = mete__train_batch(loop, stage, batch, err);
     if (!status && scored)
         status = mete__update(loop->engine, loop->reward, batch, err);
     if (!status && scored)
         status = mete__policy_learn(loop->policy, batch, mete__node_scores(loop->reward), err);
+    mete__timing_lap(loop, METE__LAP_LEARN);
     if (!status && scored)
         status = mete__watch_step(loop, batch, err);
+    mete__timing_lap(loop, METE__LAP_WATCH);
     if (!status)
         mete__episodes_end(loop->engine, batch);
     return status;
@@ -555,6 +584,7 @@ mete__loop_step(mete__loop *loop, mete_error *err)
         return METE_OK;
     bool begins = loop->done == stage->first, stop = false;
     mete__metrics_clear(&loop->metrics);
+    mete__timing_begin(loop);
     mete__engine_reset(loop->engine);
     mete__engine_iteration(loop->engine, loop->done);
     mete__watch_weigh(loop);
@@ -565,10 +595,13 @@ mete__loop_step(mete__loop *loop, mete_error *err)
     int status = take_snapshots(loop, begins ? stage : NULL, err);
     if (!status)
         status = evaluate_if_due(loop, begins ? stage : NULL, false, err);
+    mete__timing_lap(loop, METE__LAP_EVALUATE);
     if (!status)
         status = stage->fit        ? mete__fit_once(loop, stage, &stop, err)
                  : stage->evaluate ? mete__evaluate(loop, &loop->after, err)
                                    : train_once(loop, stage, err);
+    if (stage->evaluate)
+        mete__timing_lap(loop, METE__LAP_EVALUATE);
     if (!status && stage->evaluate)
         note_judged(loop, &loop->after);
     uint64_t next = stop ? stage->first + stage->count : loop->done + 1;
@@ -578,9 +611,13 @@ mete__loop_step(mete__loop *loop, mete_error *err)
     if (!status && last) {
         mete__loop_announce(loop);
         status = evaluate_if_due(loop, NULL, true, err);
+        mete__timing_lap(loop, METE__LAP_EVALUATE);
     }
+    mete__timing_usage(loop);
     if (!status)
         status = write_metrics(loop, stage, err);
+    if (!status)
+        status = mete__timing_end(loop, stage, err);
     if (status) {
         char message[sizeof err->message];
         snprintf(message, sizeof message, "%s", err->message);

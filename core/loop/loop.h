@@ -17,6 +17,11 @@ typedef struct mete__loop mete__loop;
 typedef struct mete__loop_sinks {
     void *user;
     int (*metrics)(void *user, const char *json, size_t length, mete_error *err);
+    /* the same numbers unwritten: value[i] is called name[i], NaN where it is not finite */
+    int (*numbers)(void *user, uint64_t iteration, const char *stage, const char *const *name,
+                   const double *value, size_t count, mete_error *err);
+    /* one JSON object an iteration of where time and requests went */
+    int (*timing)(void *user, const char *json, size_t length, mete_error *err);
     int (*sample)(void *user, const char *json, size_t length, mete_error *err);
     void (*event)(void *user, const char *kind, const char *text);
     /* a sign that the reward is gamed: a line for people, and members of a JSON object (without its

@@ -161,6 +161,14 @@ mete__metrics_name(const mete_node *node, const mete_node *root, char name[METE_
 }
 
 void
+mete__node_label(const mete_node *node, char name[METE__METRIC_NAME])
+{
+    snprintf(name, METE__METRIC_NAME, "%s", node->path);
+    for (char *at = name; *at; at++)
+        *at = *at == '.' ? '/' : *at;
+}
+
+void
 mete__metrics_nodes(mete__metrics *metrics, mete__engine *engine, mete_node *root,
                     const mete_batch *batch, const char *prefix)
 {

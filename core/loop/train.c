@@ -331,8 +331,10 @@ mete__train_batch(mete__loop *loop, const mete__stage *stage, const mete_batch *
         status = mete__choose(loop, stage, batch, err);
     if (status)
         return status;
+    mete__timing_lap(loop, METE__LAP_LEARN);
     if (streams && scored)
         status = mete__attribute_advantage(loop, stage, batch, err);
+    mete__timing_lap(loop, METE__LAP_ATTRIBUTION);
     if (status)
         return status;
     if (streams && o->normalise)

@@ -21,14 +21,17 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { METRICS, SAMPLES, JOURNAL, FILES };
-static const char *const file_name[FILES] = {"metrics.jsonl", "samples.jsonl", "journal.jsonl"};
+static const char *const file_name[METE__RUN_FILES] = {"metrics.jsonl", "samples.jsonl",
+                                                       "metrics.csv",   "events.out.tfevents.mete",
+                                                       "timing.jsonl",  "journal.jsonl"};
+const char *const mete__rundir_mark_name[METE__RUN_MARKED] = {"metrics_bytes", "samples_bytes",
+                                                              "csv_bytes", "events_bytes"};
 
 struct mete__rundir {
     char folder[PATH_MAX];
     int lock;
-    int fd[FILES];
-    uint64_t size[FILES];
+    int fd[METE__RUN_FILES];
+    uint64_t size[METE__RUN_FILES];
     pthread_mutex_t mutex; /* journal lines may come from worker threads */
     mete_buffer line;
 };
@@ -111,7 +114,7 @@ make(const char *folder, mete_error *err)
         rundir->folder[n - 1] = '\0';
     pthread_mutex_init(&rundir->mutex, NULL);
     rundir->lock = -1;
-    for (int i = 0; i < FILES; i++)
+    for (int i = 0; i < METE__RUN_FILES; i++)
         rundir->fd[i] = -1;
     return rundir;
 }
@@ -140,25 +143,42 @@ whole_lines(int fd, uint64_t size, uint64_t *whole)
 }
 
 static int
+open_file(mete__rundir *rundir, enum mete__run_file i, bool fresh, mete_error *err)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    int rc = path_of(rundir, file_name[i], path, err);
+    if (rc)
+        return rc;
+    rundir->fd[i] =
+        open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | (fresh ? O_TRUNC : 0), 0644);
+    if (rundir->fd[i] < 0 || fstat(rundir->fd[i], &st))
+        return refused(err, "open", rundir->folder, file_name[i]);
+    rundir->size[i] = (uint64_t)st.st_size;
+    if (i == METE__RUN_EVENTS) /* records, not lines: what is torn lies behind any checkpoint */
+        return METE_OK;
+    if (whole_lines(rundir->fd[i], (uint64_t)st.st_size, &rundir->size[i]))
+        return refused(err, "read", rundir->folder, file_name[i]);
+    if (rundir->size[i] != (uint64_t)st.st_size && ftruncate(rundir->fd[i], (off_t)rundir->size[i]))
+        return refused(err, "cut the torn last line of", rundir->folder, file_name[i]);
+    return METE_OK;
+}
+
+static int
 open_files(mete__rundir *rundir, bool fresh, mete_error *err)
 {
-    for (int i = 0; i < FILES; i++) {
-        char path[PATH_MAX];
-        struct stat st;
-        int rc = path_of(rundir, file_name[i], path, err);
-        if (rc)
-            return rc;
-        rundir->fd[i] =
-            open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | (fresh ? O_TRUNC : 0), 0644);
-        if (rundir->fd[i] < 0 || fstat(rundir->fd[i], &st))
-            return refused(err, "open", rundir->folder, file_name[i]);
-        if (whole_lines(rundir->fd[i], (uint64_t)st.st_size, &rundir->size[i]))
-            return refused(err, "read", rundir->folder, file_name[i]);
-        if (rundir->size[i] != (uint64_t)st.st_size &&
-            ftruncate(rundir->fd[i], (off_t)rundir->size[i]))
-            return refused(err, "cut the torn last line of", rundir->folder, file_name[i]);
-    }
-    return METE_OK;
+    static const enum mete__run_file always[] = {METE__RUN_METRICS, METE__RUN_SAMPLES,
+                                                 METE__RUN_TIMING, METE__RUN_JOURNAL};
+    int rc = METE_OK;
+    for (size_t k = 0; k < sizeof always / sizeof *always && !rc; k++)
+        rc = open_file(rundir, always[k], fresh, err);
+    return rc;
+}
+
+int
+mete__rundir_open(mete__rundir *rundir, enum mete__run_file which, mete_error *err)
+{
+    return open_file(rundir, which, false, err);
 }
 
 /* config.cfg makes a folder a run, so it appears last and whole. */
@@ -245,7 +265,7 @@ mete__rundir_close(mete__rundir *rundir)
 {
     if (!rundir)
         return;
-    for (int i = 0; i < FILES; i++)
+    for (int i = 0; i < METE__RUN_FILES; i++)
         if (rundir->fd[i] >= 0)
             close(rundir->fd[i]);
     if (rundir->lock >= 0)
@@ -261,7 +281,21 @@ mete__rundir_folder(const mete__rundir *rundir)
     return rundir->folder;
 }
 
-/* One line in one write; a short one is taken back. */
+/* All in one write; a short one is taken back. */
+static int
+append_bytes(mete__rundir *rundir, int which, const char *data, size_t length, mete_error *err)
+{
+    if (mete__file_write(rundir->fd[which], data, length)) {
+        int why = errno;
+        int undone = ftruncate(rundir->fd[which], (off_t)rundir->size[which]);
+        return mete_error_set(err, METE_EIO, "cannot write %s/%s: %s%s", rundir->folder,
+                              file_name[which], strerror(why),
+                              undone ? " (and its last line is torn)" : "");
+    }
+    rundir->size[which] += length;
+    return METE_OK;
+}
+
 static int
 append_line(mete__rundir *rundir, int which, const char *data, size_t length, mete_error *err)
 {
@@ -272,19 +306,12 @@ append_line(mete__rundir *rundir, int which, const char *data, size_t length, me
     if (line->status)
         return mete_error_set(err, line->status, "out of memory for a line of %s",
                               file_name[which]);
-    if (mete__file_write(rundir->fd[which], line->data, line->length)) {
-        int why = errno;
-        int undone = ftruncate(rundir->fd[which], (off_t)rundir->size[which]);
-        return mete_error_set(err, METE_EIO, "cannot write %s/%s: %s%s", rundir->folder,
-                              file_name[which], strerror(why),
-                              undone ? " (and its last line is torn)" : "");
-    }
-    rundir->size[which] += line->length;
-    return METE_OK;
+    return append_bytes(rundir, which, line->data, line->length, err);
 }
 
-static int
-append(mete__rundir *rundir, int which, const char *data, size_t length, mete_error *err)
+int
+mete__rundir_line(mete__rundir *rundir, enum mete__run_file which, const char *data, size_t length,
+                  mete_error *err)
 {
     if (memchr(data, '\n', length))
         return mete_error_set(err, METE_EINVAL, "a line of %s holds a newline", file_name[which]);
@@ -292,6 +319,22 @@ append(mete__rundir *rundir, int which, const char *data, size_t length, mete_er
     int rc = append_line(rundir, which, data, length, err);
     pthread_mutex_unlock(&rundir->mutex);
     return rc;
+}
+
+int
+mete__rundir_append(mete__rundir *rundir, enum mete__run_file which, const char *data,
+                    size_t length, mete_error *err)
+{
+    pthread_mutex_lock(&rundir->mutex);
+    int rc = append_bytes(rundir, which, data, length, err);
+    pthread_mutex_unlock(&rundir->mutex);
+    return rc;
+}
+
+uint64_t
+mete__rundir_size(const mete__rundir *rundir, enum mete__run_file which)
+{
+    return rundir->size[which];
 }
 
 int
@@ -319,37 +362,53 @@ mete__rundir_event(mete__rundir *rundir, const char *kind, const char *text, con
     mete_buffer_byte(&json, '}');
     int rc = json.status;
     if (!rc)
-        rc = append(rundir, JOURNAL, json.data, json.length, NULL);
+        rc = mete__rundir_line(rundir, METE__RUN_JOURNAL, json.data, json.length, NULL);
     mete_buffer_free(&json);
     return rc;
 }
 
-int
-mete__rundir_metrics(mete__rundir *rundir, const char *json, size_t length, mete_error *err)
-{
-    return append(rundir, METRICS, json, length, err);
-}
-
-int
-mete__rundir_sample(mete__rundir *rundir, const char *json, size_t length, mete_error *err)
-{
-    return append(rundir, SAMPLES, json, length, err);
-}
-
 void
-mete__rundir_marks(const mete__rundir *rundir, uint64_t mark[2])
+mete__rundir_marks(const mete__rundir *rundir, uint64_t mark[METE__RUN_MARKED])
 {
     /* A checkpoint must never outlive the lines it counts on. */
-    fdatasync(rundir->fd[METRICS]);
-    fdatasync(rundir->fd[SAMPLES]);
-    mark[0] = rundir->size[METRICS];
-    mark[1] = rundir->size[SAMPLES];
+    for (int i = 0; i < METE__RUN_MARKED; i++) {
+        if (rundir->fd[i] >= 0)
+            fdatasync(rundir->fd[i]);
+        mark[i] = rundir->size[i];
+    }
+}
+
+/* Lines begin with their iteration, which rises. */
+static int
+cut_timing(mete__rundir *rundir, uint64_t iteration, mete_error *err)
+{
+    static const char head[] = "{\"iteration\":";
+    char path[PATH_MAX], *line = NULL;
+    size_t room = 0;
+    uint64_t keep = 0;
+    int rc = path_of(rundir, file_name[METE__RUN_TIMING], path, err);
+    FILE *file = rc ? NULL : fopen(path, "re");
+    if (!file)
+        return rc ? rc : refused(err, "read", rundir->folder, file_name[METE__RUN_TIMING]);
+    for (ssize_t n; (n = getline(&line, &room, file)) > 0; keep += (uint64_t)n)
+        if (strncmp(line, head, sizeof head - 1) != 0 ||
+            strtoull(line + sizeof head - 1, NULL, 10) >= iteration)
+            break;
+    free(line);
+    fclose(file);
+    if (ftruncate(rundir->fd[METE__RUN_TIMING], (off_t)keep))
+        return refused(err, "cut", rundir->folder, file_name[METE__RUN_TIMING]);
+    rundir->size[METE__RUN_TIMING] = keep;
+    return METE_OK;
 }
 
 int
-mete__rundir_cut(mete__rundir *rundir, const uint64_t mark[2], mete_error *err)
+mete__rundir_cut(mete__rundir *rundir, const uint64_t mark[METE__RUN_MARKED], uint64_t iteration,
+                 mete_error *err)
 {
-    for (int i = METRICS; i <= SAMPLES; i++) {
+    for (int i = 0; i < METE__RUN_MARKED; i++) {
+        if (rundir->fd[i] < 0)
+            continue;
         if (mark[i] > rundir->size[i])
             return mete_error_set(err, METE_EDATA,
                                   "%s/%s has %" PRIu64
@@ -360,5 +419,5 @@ mete__rundir_cut(mete__rundir *rundir, const uint64_t mark[2], mete_error *err)
             return refused(err, "cut", rundir->folder, file_name[i]);
         rundir->size[i] = mark[i];
     }
-    return METE_OK;
+    return cut_timing(rundir, iteration, err);
 }

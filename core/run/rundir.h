@@ -1,11 +1,13 @@
 /* rundir.h - a run's folder: one owner (lock), resolved config, journal, metrics, samples.
  *
- *   config.cfg      resolved, secrets left out       journal.jsonl   what happened, one event a
- *   line
- *   metrics.jsonl   one object an iteration          samples.jsonl   prompts, responses, node
- *   scores
- *   checkpoints/    see checkpoint.h                 lock            pid of the owner, held by
- *   flock
+ *   config.cfg      resolved, secrets left out
+ *   journal.jsonl   what happened, one event a line
+ *   metrics.jsonl   one object an iteration
+ *   samples.jsonl   prompts, responses, node scores
+ *   timing.jsonl    where time and requests went, one object an iteration
+ *   metrics.csv, events.out.tfevents.mete   where asked for, see outputs.h
+ *   checkpoints/    see checkpoint.h
+ *   lock            pid of the owner, held by flock
  *
  * Lines are whole or absent: each is one write; a torn tail left by a kill is cut on resume, and
  * metrics and samples past the checkpoint resumed from are cut too, so a resumed run ends with the
@@ -19,6 +21,21 @@
 
 typedef struct mete__rundir mete__rundir;
 
+/* Files that are only appended to. Those before METE__RUN_MARKED belong to iterations, and are cut
+ * back to the checkpoint that is resumed from. */
+enum mete__run_file {
+    METE__RUN_METRICS,
+    METE__RUN_SAMPLES,
+    METE__RUN_CSV,
+    METE__RUN_EVENTS,
+    METE__RUN_MARKED,
+    METE__RUN_TIMING = METE__RUN_MARKED,
+    METE__RUN_JOURNAL,
+    METE__RUN_FILES
+};
+/* What the size of each is called in a checkpoint. */
+extern const char *const mete__rundir_mark_name[METE__RUN_MARKED];
+
 /* Creates (refusing a folder that already holds a run) or reopens the folder, and locks it; a lock
  * held by a live process is METE_EIO naming its pid. */
 mete__rundir *mete__rundir_create(const char *folder, const char *config_text, mete_error *err);
@@ -31,12 +48,19 @@ int mete__rundir_journal(mete__rundir *rundir, const char *kind, const char *tex
 /* The same with further members of the event, a JSON object's without its braces. */
 int mete__rundir_event(mete__rundir *rundir, const char *kind, const char *text,
                        const char *members);
+/* Opens metrics.csv or the event file, which are not without it. */
+int mete__rundir_open(mete__rundir *rundir, enum mete__run_file which, mete_error *err);
 /* Appends one finished JSON object, without the newline. */
-int mete__rundir_metrics(mete__rundir *rundir, const char *json, size_t length, mete_error *err);
-int mete__rundir_sample(mete__rundir *rundir, const char *json, size_t length, mete_error *err);
-/* Sizes of metrics.jsonl and samples.jsonl now, stored in a checkpoint; and the cut back to them.
- * */
-void mete__rundir_marks(const mete__rundir *rundir, uint64_t mark[2]);
-int mete__rundir_cut(mete__rundir *rundir, const uint64_t mark[2], mete_error *err);
+int mete__rundir_line(mete__rundir *rundir, enum mete__run_file which, const char *json,
+                      size_t length, mete_error *err);
+/* Appends bytes as they are, all or none. */
+int mete__rundir_append(mete__rundir *rundir, enum mete__run_file which, const char *data,
+                        size_t length, mete_error *err);
+uint64_t mete__rundir_size(const mete__rundir *rundir, enum mete__run_file which);
+/* Sizes of the files now, stored in a checkpoint; and the cut back to them, and of timing.jsonl,
+ * whose size the clock decides, to its lines of iterations before `iteration`. */
+void mete__rundir_marks(const mete__rundir *rundir, uint64_t mark[METE__RUN_MARKED]);
+int mete__rundir_cut(mete__rundir *rundir, const uint64_t mark[METE__RUN_MARKED],
+                     uint64_t iteration, mete_error *err);
 
 #endif

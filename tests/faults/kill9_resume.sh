@@ -3,10 +3,12 @@
 set -eu
 kills=${METE_KILLS:-12}
 cat > a.cfg <<'C'
-run = { seed = 7; iterations = 150; checkpoint_every = 3; keep = 2; };
+run = { seed = 7; iterations = 150; checkpoint_every = 3; keep = 2; metrics = [ "csv" ]; };
 env = { use = "cartpole"; lanes = 8; steps = 64; };
 policy = { use = "mlp"; };
-reward = { use = "normalize"; of = ( { use = "environment"; } ); };
+reward = { use = "sum"; of = ( { use = "normalize"; of = ( { use = "environment"; } ); },
+    { name = "gold"; use = "environment"; gold = true; } ); };
+watch = { };
 objective = { use = "ppo"; };
 C
 export OPENBLAS_NUM_THREADS=1
@@ -34,6 +36,7 @@ mete resume killed --quiet > summary.killed 2>> resumed.err
 test -s summary.killed
 cmp whole/metrics.jsonl killed/metrics.jsonl
 cmp whole/samples.jsonl killed/samples.jsonl
+cmp whole/metrics.csv killed/metrics.csv
 cmp whole/checkpoints/00000150/state.safetensors killed/checkpoints/00000150/state.safetensors
 [ "$(wc -l < whole/metrics.jsonl)" -ge 150 ]
 # A kill right after the last save may leave one checkpoint more than are kept.

@@ -208,6 +208,27 @@ own_measures(void)
     close_loop(&o);
 }
 
+/* What models were asked is counted, under the names of the config. */
+static void
+models_asked(void)
+{
+    mete_error err = {0};
+    char text[3200];
+    write_candidates();
+    snprintf(
+        text, sizeof text,
+        "%s models = { m = { use = \"scripted\"; otherwise = \"{}\"; failure_rate = 0.5; }; };",
+        chooses("rloo", "{ use = \"asks\"; judge = \"m\"; schema = \"{}\"; }"));
+    struct opened o = open_loop(text);
+    CU_ASSERT_EQUAL_FATAL(mete__loop_step(o.loop, &err), METE_OK);
+    double failed = metric(&o, "models/m/failed");
+    CU_ASSERT_EQUAL(metric(&o, "models/m/requests"), 32);
+    CU_ASSERT(failed > 4 && failed < 28);
+    CU_ASSERT_EQUAL(metric(&o, "reward/failed"), failed);
+    remove("attribution.jsonl");
+    close_loop(&o);
+}
+
 /* Parts that add up to a value add up to its group-relative advantage, divided or not. */
 static void
 group_parts_add_up(void)
@@ -242,5 +263,6 @@ suite_attribution(void)
     CU_add_test(suite, "ends and groups", ends_and_groups);
     CU_add_test(suite, "looking changes nothing", looking_changes_nothing);
     CU_add_test(suite, "what plugins measure", own_measures);
+    CU_add_test(suite, "what models were asked", models_asked);
     CU_add_test(suite, "group parts add up", group_parts_add_up);
 }

@@ -61,9 +61,9 @@ test_create(void)
     mete__rundir *run = mete__rundir_create(deep, "run = { seed = 1; };\n", &err);
     CU_ASSERT_PTR_NOT_NULL_FATAL(run);
     CU_ASSERT_STRING_EQUAL(mete__rundir_folder(run), deep);
-    CU_ASSERT_EQUAL(mete__rundir_metrics(run, "{\"i\":1}", 7, &err), METE_OK);
+    CU_ASSERT_EQUAL(mete__rundir_line(run, METE__RUN_METRICS, "{\"i\":1}", 7, &err), METE_OK);
     CU_ASSERT_EQUAL(mete__rundir_journal(run, "start", "line one\nline \"two\""), METE_OK);
-    CU_ASSERT_EQUAL(mete__rundir_metrics(run, "{\"i\":\n2}", 8, &err), METE_EINVAL);
+    CU_ASSERT_EQUAL(mete__rundir_line(run, METE__RUN_METRICS, "{\"i\":\n2}", 8, &err), METE_EINVAL);
     mete__rundir_close(run);
     content("config.cfg", text, sizeof text);
     CU_ASSERT_STRING_EQUAL(text, "run = { seed = 1; };\n");
@@ -124,14 +124,14 @@ test_torn_and_cut(void)
 {
     mete_error err = {0};
     char path[256], text[16384];
-    uint64_t mark[2];
+    uint64_t mark[METE__RUN_MARKED];
     mete__rundir *run = mete__rundir_reopen(deep, &err);
     CU_ASSERT_PTR_NOT_NULL_FATAL(run);
     mete__rundir_marks(run, mark);
     CU_ASSERT_EQUAL(mark[0], 8);
     CU_ASSERT_EQUAL(mark[1], 0);
-    CU_ASSERT_EQUAL(mete__rundir_metrics(run, "{\"i\":2}", 7, &err), METE_OK);
-    CU_ASSERT_EQUAL(mete__rundir_sample(run, "{}", 2, &err), METE_OK);
+    CU_ASSERT_EQUAL(mete__rundir_line(run, METE__RUN_METRICS, "{\"i\":2}", 7, &err), METE_OK);
+    CU_ASSERT_EQUAL(mete__rundir_line(run, METE__RUN_SAMPLES, "{}", 2, &err), METE_OK);
     mete__rundir_close(run);
     /* A torn tail longer than any read block. */
     memset(text, 'x', 9000);
@@ -143,16 +143,16 @@ test_torn_and_cut(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(run);
     content("metrics.jsonl", text, sizeof text);
     CU_ASSERT_STRING_EQUAL(text, "{\"i\":1}\n{\"i\":2}\n");
-    CU_ASSERT_EQUAL(mete__rundir_cut(run, mark, &err), METE_OK);
+    CU_ASSERT_EQUAL(mete__rundir_cut(run, mark, 2, &err), METE_OK);
     content("metrics.jsonl", text, sizeof text);
     CU_ASSERT_STRING_EQUAL(text, "{\"i\":1}\n");
     content("samples.jsonl", text, sizeof text);
     CU_ASSERT_STRING_EQUAL(text, "");
-    CU_ASSERT_EQUAL(mete__rundir_metrics(run, "{\"i\":2}", 7, &err), METE_OK);
+    CU_ASSERT_EQUAL(mete__rundir_line(run, METE__RUN_METRICS, "{\"i\":2}", 7, &err), METE_OK);
     content("metrics.jsonl", text, sizeof text);
     CU_ASSERT_STRING_EQUAL(text, "{\"i\":1}\n{\"i\":2}\n");
     mark[0] = 1000;
-    CU_ASSERT_EQUAL(mete__rundir_cut(run, mark, &err), METE_EDATA);
+    CU_ASSERT_EQUAL(mete__rundir_cut(run, mark, 2, &err), METE_EDATA);
     mete__rundir_close(run);
 }
 
