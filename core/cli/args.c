@@ -30,6 +30,10 @@ static const struct option table[] = {
     {"seeds", required_argument, NULL, METE__TAKES_SEEDS},
     {"seeds-from", required_argument, NULL, METE__TAKES_SEEDS_FROM},
     {"jobs", required_argument, NULL, METE__TAKES_JOBS},
+    {"memory", required_argument, NULL, METE__TAKES_MEMORY},
+    {"arm", required_argument, NULL, METE__TAKES_ARM},
+    {"metric", required_argument, NULL, METE__TAKES_METRIC},
+    {"until", required_argument, NULL, METE__TAKES_UNTIL},
     {"check", no_argument, NULL, METE__TAKES_CHECK},
     {"quiet", no_argument, NULL, METE__TAKES_QUIET},
     {"force", no_argument, NULL, METE__TAKES_FORCE},
@@ -188,6 +192,24 @@ take(mete__args *args, int flag, const char *value)
             return mete__misused(args->command,
                                  "--jobs wants a whole number from 1 to 64, not \"%s\"", value);
         break;
+    case METE__TAKES_MEMORY:
+        if (!number(value, 1, 1 << 24, &args->memory))
+            return mete__misused(args->command,
+                                 "--memory wants a whole number of MiB from 1 to 2^24, not \"%s\"",
+                                 value);
+        break;
+    case METE__TAKES_UNTIL:
+        if (!number(value, 1, INT64_MAX, &args->until))
+            return mete__misused(args->command,
+                                 "--until wants a whole number of iterations from 1, not \"%s\"",
+                                 value);
+        break;
+    case METE__TAKES_ARM:
+        args->word[args->words++] = value;
+        break;
+    case METE__TAKES_METRIC:
+        args->metric[args->metrics++] = value;
+        break;
     case METE__TAKES_CHECK:
         args->check = true;
         break;
@@ -239,7 +261,9 @@ mete__args_read(int argc, char **argv, unsigned takes, size_t least, size_t most
                 mete__args *args, int *code)
 {
     *args = (mete__args){.command = argv[0], .n = 1, .temperature = 1};
-    args->set = calloc((size_t)argc + 1, sizeof *args->set);
+    args->set = calloc(3 * ((size_t)argc + 1), sizeof *args->set);
+    args->word = args->set ? args->set + argc + 1 : NULL;
+    args->metric = args->set ? args->word + argc + 1 : NULL;
     *code = args->set ? read_flags(argc, argv, takes, args) : METE__EXIT_FAILED;
     if (*code) {
         mete__args_free(args);

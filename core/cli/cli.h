@@ -29,6 +29,10 @@ enum {
     METE__TAKES_FORCE = 1u << 7,
     METE__TAKES_NODES = 1u << 8,
     METE__TAKES_STRICT = 1u << 9,
+    METE__TAKES_MEMORY = 1u << 13,
+    METE__TAKES_UNTIL = 1u << 14,
+    METE__TAKES_ARM = 1u << 15,
+    METE__TAKES_METRIC = 1u << 16,
     METE__TAKES_PROMPT = 1u << 20,
     METE__TAKES_MODEL = 1u << 21,
     METE__TAKES_N = 1u << 22,
@@ -57,8 +61,12 @@ typedef struct mete__args {
     double temperature;         /* 1 */
     uint64_t vocab;             /* of tokeniser, as is this; 0: not given */
     const char *split;
-    uint64_t seeds, seeds_from, jobs; /* of ablate; 0: not given */
+    uint64_t seeds, seeds_from, jobs, memory; /* of ablate and sweep; 0: not given */
     bool seeds_from_given, check;
+    const char **word; /* each --arm */
+    const char **metric;
+    size_t words, metrics;
+    uint64_t until; /* of run and resume; 0: not given */
 } mete__args;
 
 /* Reads argv (argv[0] is the command's name). true: go on. false: *code is the exit code, and

@@ -9,12 +9,13 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: mete resume DIR [--threads N] [--json] [--quiet] [--force]\n\n"
+    "usage: mete resume DIR [--threads N] [--until N] [--json] [--quiet] [--force]\n\n"
     "Goes on with the run in DIR from its newest whole checkpoint, with the config it was started\n"
     "with. Metrics and parameters end as if it had never stopped. A run that is finished is said "
     "to\n"
     "be so, and its summary is printed.\n\n"
     "  --threads N  worker threads; the results are the same for any number\n"
+    "  --until N    stop after N iterations in all, saved\n"
     "  --json       print the summary as one JSON object\n"
     "  --quiet      no progress\n"
     "  --force      go on although seed, config or linear algebra differ from the checkpoint's\n";
@@ -110,7 +111,7 @@ mete__command_resume(int argc, char **argv)
     int code;
     if (!mete__args_read(argc, argv,
                          METE__TAKES_THREADS | METE__TAKES_JSON | METE__TAKES_QUIET |
-                             METE__TAKES_FORCE,
+                             METE__TAKES_FORCE | METE__TAKES_UNTIL,
                          1, 1, usage, &args, &code))
         return code;
     mete__training training = {.args = &args};

@@ -9,7 +9,7 @@
 
 static const char usage[] =
     "usage: mete run CONFIG [--out DIR] [--set PATH=VALUE]... [--seed N] [--threads N]\n"
-    "                [--json] [--quiet]\n\n"
+    "                [--until N] [--json] [--quiet]\n\n"
     "Trains as CONFIG says. Everything goes into a new folder: the resolved config, metrics,\n"
     "samples, journal and checkpoints; `mete resume` goes on with it after a stop or a kill.\n\n"
     "  --out DIR         the folder (default: run.out, else runs/NAME of the config, -2, -3 ...)\n"
@@ -17,6 +17,7 @@ static const char usage[] =
     "  --seed N          run.seed\n"
     "  --threads N       worker threads (default: run.threads, else all processors); the results\n"
     "                    are the same for any number\n"
+    "  --until N         stop after N iterations, saved, for `mete resume` to go on\n"
     "  --json            print the summary as one JSON object\n"
     "  --quiet           no progress\n";
 
@@ -70,7 +71,8 @@ mete__command_run(int argc, char **argv)
     int code;
     if (!mete__args_read(argc, argv,
                          METE__TAKES_SET | METE__TAKES_SEED | METE__TAKES_THREADS |
-                             METE__TAKES_JSON | METE__TAKES_OUT | METE__TAKES_QUIET,
+                             METE__TAKES_JSON | METE__TAKES_OUT | METE__TAKES_QUIET |
+                             METE__TAKES_UNTIL,
                          1, 1, usage, &args, &code))
         return code;
     mete__training training = {.args = &args};

@@ -344,6 +344,18 @@ mete__training_summary(const mete__training *training)
 }
 
 static int
+paused(mete__training *training)
+{
+    const char *folder = mete__rundir_folder(training->rundir);
+    mete__progress_rest(training->progress);
+    mete__rundir_journal(training->rundir, "paused", "as far as --until says");
+    if (!training->args->quiet)
+        mete__say("stands after iteration %" PRIu64 " of %" PRIu64 "; go on with: mete resume %s",
+                  mete__loop_done(training->loop), mete__loop_total(training->loop), folder);
+    return mete__training_summary(training);
+}
+
+static int
 finished(mete__training *training)
 {
     mete__progress_rest(training->progress);
@@ -369,24 +381,27 @@ mete__training_go(mete__training *training)
 {
     mete__loop *loop = training->loop;
     const mete__run_options *o = &training->options;
-    uint64_t total = mete__loop_total(loop);
+    uint64_t total = mete__loop_total(loop), until = training->args->until;
+    uint64_t end = until && until < total ? until : total;
     mete_error err = {0};
     double saved = now();
     training->progress = mete__progress_new(training->args->quiet, mete__loop_done(loop));
     watch_signals();
     if (mete__loop_done(loop) == 0 && save(training, &err))
         return failed(training, &err);
-    while (mete__loop_done(loop) < total && !caught) {
+    while (mete__loop_done(loop) < end && !caught) {
         if (mete__loop_step(loop, &err))
             return failed(training, &err);
         uint64_t done = mete__loop_done(loop);
         bool by_count = o->every && done % o->every == 0;
         bool by_time = o->seconds > 0 && now() - saved >= o->seconds;
-        if (done == total || caught || by_count || by_time) {
+        if (done >= end || caught || by_count || by_time) {
             if (save(training, &err))
                 return failed(training, &err);
             saved = now();
         }
     }
-    return mete__loop_done(loop) < total ? interrupted(training) : finished(training);
+    if (mete__loop_done(loop) >= total)
+        return finished(training);
+    return mete__loop_done(loop) < end ? interrupted(training) : paused(training);
 }

@@ -1,0 +1,171 @@
+/* measure.c - reads a metric's curve from metrics.jsonl and makes one number of it. */
+#include "cli/measure.h"
+
+#include "cli/cli.h"
+#include "run/statistics.h"
+
+#include <math.h>
+#include <mete/text.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what is asked --------------------------------------------------------------------------- */
+
+static int
+wrong(const char *text, const char *at, const char *want, mete_error *err)
+{
+    return mete_error_set(err, METE_EINVAL,
+                          "\"%s\", column %d: %s; a metric is NAME, area(NAME) or "
+                          "reach(NAME, NUMBER)",
+                          text, (int)(at - text) + 1, want);
+}
+
+int
+mete__measure_parse(const char *text, mete__measure *out, mete_error *err)
+{
+    const char *at = text, *end = text + strlen(text);
+    *out = (mete__measure){.text = text, .less = *text == '-'};
+    at += out->less;
+    if (strncmp(at, "area(", 5) == 0)
+        out->form = METE__AREA;
+    else if (strncmp(at, "reach(", 6) == 0)
+        out->form = METE__REACH;
+    if (out->form != METE__LAST) {
+        at = strchr(at, '(') + 1;
+        if (end[-1] != ')')
+            return wrong(text, end, "')' is missing", err);
+        end--;
+    }
+    const char *comma = out->form == METE__REACH ? strchr(at, ',') : NULL;
+    if (out->form == METE__REACH && !comma)
+        return wrong(text, end, "', NUMBER' is missing", err);
+    if (comma) {
+        const char *number = comma + 1 + strspn(comma + 1, " ");
+        if (!mete_number_parse((mete_text){number, (size_t)(end - number)}, 0, &out->threshold))
+            return wrong(text, number, "no number", err);
+        end = comma;
+        out->less = true;
+    }
+    size_t length = (size_t)(end - at);
+    if (!length || length >= sizeof out->name || memchr(at, ' ', length))
+        return wrong(text, at, "no name of a metric", err);
+    memcpy(out->name, at, length);
+    return METE_OK;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/* The number after `key` in a line of metrics. Keys are unique, and no text in a line holds one. */
+static bool
+number_after(const char *line, const char *key, double *out)
+{
+    const char *at = strstr(line, key);
+    if (!at)
+        return false;
+    at += strlen(key);
+    return mete_number_parse((mete_text){at, strcspn(at, ",}")}, 0, out) && isfinite(*out);
+}
+
+static double
+in_one(const mete__measure *measure, const double *x, const double *y, size_t n, double last,
+       bool *censored)
+{
+    double at;
+    if (!n)
+        return NAN;
+    if (measure->form == METE__LAST)
+        return y[n - 1];
+    if (measure->form == METE__AREA)
+        return mete__area(x, y, n);
+    if (mete__reaches(x, y, n, measure->threshold, &at))
+        return at;
+    *censored = true;
+    return last;
+}
+
+double
+mete__measure_read(const mete__measure *measure, const char *path, uint64_t until, bool *censored)
+{
+    char *line = NULL;
+    size_t room = 0, n = 0, most = 0;
+    double *x = NULL, value = NAN, iteration = 0;
+    mete_buffer key = mete_buffer_make(0);
+    mete_json_put_text(&key, mete_text_from(measure->name));
+    mete_buffer_string(&key, ":");
+    mete_buffer_byte(&key, 0);
+    FILE *file = key.status ? NULL : fopen(path, "r");
+    *censored = false;
+    while (file && getline(&line, &room, file) > 0) {
+        if (!number_after(line, "\"iteration\":", &iteration) ||
+            (until && iteration >= (double)until) || !number_after(line, key.data, &value))
+            continue;
+        if (n == most) {
+            double *grown = realloc(x, (most = 2 * most + 64) * 2 * sizeof *x);
+            if (!grown) {
+                n = 0;
+                break;
+            }
+            x = grown;
+        }
+        x[2 * n] = iteration;
+        x[2 * n++ + 1] = value;
+    }
+    if (file)
+        fclose(file);
+    free(line);
+    mete_buffer_free(&key);
+    double *flat = n ? malloc(2 * n * sizeof *flat) : NULL;
+    for (size_t i = 0; flat && i < n; i++) {
+        flat[i] = x[2 * i];
+        flat[n + i] = x[2 * i + 1];
+    }
+    free(x);
+    double last = until && iteration >= (double)until ? (double)until : iteration + 1;
+    value = flat ? in_one(measure, flat, flat + n, n, last, censored) : NAN;
+    free(flat);
+    return value;
+}
+
+/* All names in the file, each once. */
+static char *
+names_in(const char *path)
+{
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t length;
+    mete_buffer names = mete_buffer_make((size_t)1 << 20);
+    FILE *file = fopen(path, "r");
+    while (file && (length = getline(&line, &room, file)) > 0) {
+        mete_json *root = mete_json_parse((mete_text){line, (size_t)length}, NULL);
+        for (const mete_json *item = root ? mete_json_first(root) : NULL; item;
+             item = mete_json_next(item)) {
+            char name[256];
+            mete_text key = mete_json_key(item);
+            snprintf(name, sizeof name, "%.*s", (int)key.length, key.data);
+            if (mete_json_kind(item) != METE_JSON_NUMBER || strcmp(name, "iteration") == 0 ||
+                (names.length && mete__has_word(names.data, name)))
+                continue;
+            if (names.length)
+                names.data[names.length - 1] = ' ';
+            mete_buffer_string(&names, name);
+            mete_buffer_byte(&names, 0);
+        }
+        mete_json_free(root);
+    }
+    if (file)
+        fclose(file);
+    free(line);
+    return names.data;
+}
+
+void
+mete__measure_unknown(const mete__measure *measure, const char *path)
+{
+    char *names = names_in(path);
+    char *near = names ? mete__nearest(measure->name, names) : NULL;
+    mete__say("no metric is called '%s'%s%s%s; logged are: %s", measure->name,
+              near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "",
+              names ? names : "none");
+    free(near);
+    free(names);
+}
