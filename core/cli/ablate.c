@@ -63,6 +63,8 @@ read_block(mete__ablation *a, mete__config *config, mete__errors *errors)
         a->first = (uint64_t)mete__value_int(block, "seeds_from", 1, 0, INT32_MAX, errors);
         a->confidence = mete__value_real(block, "confidence", 0.95, 0.5, 0.9999, errors);
     }
+    if (args->seeds == 1)
+        mete__errors_add(errors, "--seeds: a comparison wants at least 2");
     a->seeds = args->seeds ? (size_t)args->seeds : a->seeds;
     a->first = args->seeds_from_given ? args->seeds_from : a->first;
     if (mete__measure_parse(args->metrics ? args->metric[args->metrics - 1] : metric, &a->measure,

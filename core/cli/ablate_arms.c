@@ -6,6 +6,7 @@
  *   PATH=VALUE           any value; where a group stands, a bare word is the plugin or preset that
  *                        takes its place (@NODE=length, objective=ppo) under its name and weight */
 #include "cli/ablate.h"
+#include "cli/override.h"
 
 #include <ctype.h>
 #include <mete/text.h>
@@ -144,52 +145,7 @@ keep_alone(mete__value *root, const char *word, mete__arm *arm, const char *plac
     }
 }
 
-/* What takes a group's place keeps its name and weight where it gives none of its own. */
-static void
-replace_group(mete__value *group, const char *word, mete__arm *arm, const char *place,
-              mete__errors *errors)
-{
-    static const char *const kept[] = {"name", "weight"};
-    const char *value = strchr(word, '=') + 1;
-    mete_buffer inner = mete_buffer_make(0), text = mete_buffer_make(0);
-    if (*value == '{')
-        mete_buffer_append(&inner, value + 1, strlen(value) - 1);
-    else
-        mete_buffer_format(&inner, " use = \"%s\"; }", value);
-    mete_buffer_format(&text, "v = {%.*s;", (int)inner.length, inner.data);
-    mete__config *parsed =
-        mete__config_parse(place, text.data ? text.data : "", text.length, NULL, 0, errors);
-    mete__value *given = parsed ? mete__value_get(mete__config_root(parsed), "v") : NULL;
-    mete_buffer_clear(&text);
-    mete_buffer_append(&text, word, (size_t)(value - word));
-    mete_buffer_byte(&text, '{');
-    for (int i = 0; given && i < 2; i++) {
-        mete__value *member = mete__value_get(group, kept[i]);
-        char *written =
-            member && !mete__value_get(given, kept[i]) ? mete__config_write(member) : NULL;
-        if (written)
-            mete_buffer_format(&text, " %s = %s;", kept[i], written);
-        free(written);
-    }
-    mete_buffer_append(&text, inner.data, inner.length);
-    mete_buffer_byte(&text, 0);
-    if (given && !inner.status && !text.status)
-        add_set(arm, text.data, errors);
-    mete__config_free(parsed);
-    mete_buffer_free(&inner);
-    mete_buffer_free(&text);
-}
-
 /* ---- words ----------------------------------------------------------------------------------- */
-
-static bool
-is_word(const char *text)
-{
-    for (const char *c = text; *c; c++)
-        if (!isalnum((unsigned char)*c) && *c != '_' && *c != '-')
-            return false;
-    return isalpha((unsigned char)*text);
-}
 
 static void
 take_word(mete__value *root, const char *word, mete__arm *arm, const char *place,
@@ -215,13 +171,10 @@ take_word(mete__value *root, const char *word, mete__arm *arm, const char *place
     }
     if (*word == '@' && !find_node(root, word + 1, strcspn(word + 1, ".="), arm, place, errors))
         return;
-    char *path = strndup(word, (size_t)(equals - word));
-    mete__value *there = path ? mete__value_find(root, path) : NULL;
-    free(path);
-    if (there && there->kind == METE__GROUP && (equals[1] == '{' || is_word(equals + 1)))
-        replace_group(there, word, arm, place, errors);
-    else
-        add_set(arm, word, errors);
+    char *set = mete__override(root, word, place, errors);
+    if (set)
+        add_set(arm, set, errors);
+    free(set);
 }
 
 /* A word, or { name = ...; set = [ WORD, ... ]; }. */

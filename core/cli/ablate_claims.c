@@ -41,7 +41,8 @@ take_number(struct reader *r, const char *unit, double least, double most)
     double value = NAN;
     bool tail = *unit && word.length && word.data[word.length - 1] == *unit;
     mete_text digits = {word.data, word.length - tail};
-    if (r->want || !mete_number_parse(digits, 0, &value) || !(value >= least && value <= most)) {
+    if (r->want || !mete_number_parse(digits, METE_NUMBER_EXPONENT, &value) ||
+        !(value >= least && value <= most)) {
         r->want = r->want ? r->want : "a number that is allowed here";
         return NAN;
     }

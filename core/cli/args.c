@@ -32,6 +32,9 @@ static const struct option table[] = {
     {"jobs", required_argument, NULL, METE__TAKES_JOBS},
     {"memory", required_argument, NULL, METE__TAKES_MEMORY},
     {"arm", required_argument, NULL, METE__TAKES_ARM},
+    {"over", required_argument, NULL, METE__TAKES_OVER},
+    {"method", required_argument, NULL, METE__TAKES_METHOD},
+    {"trials", required_argument, NULL, METE__TAKES_TRIALS},
     {"metric", required_argument, NULL, METE__TAKES_METRIC},
     {"until", required_argument, NULL, METE__TAKES_UNTIL},
     {"check", no_argument, NULL, METE__TAKES_CHECK},
@@ -176,9 +179,9 @@ take(mete__args *args, int flag, const char *value)
         args->split = value;
         break;
     case METE__TAKES_SEEDS:
-        if (!number(value, 2, 1000, &args->seeds))
+        if (!number(value, 1, 1000, &args->seeds))
             return mete__misused(args->command,
-                                 "--seeds wants a whole number from 2 to 1000, not \"%s\"", value);
+                                 "--seeds wants a whole number from 1 to 1000, not \"%s\"", value);
         break;
     case METE__TAKES_SEEDS_FROM:
         if (!number(value, 0, INT32_MAX, &args->seeds_from))
@@ -204,7 +207,16 @@ take(mete__args *args, int flag, const char *value)
                                  "--until wants a whole number of iterations from 1, not \"%s\"",
                                  value);
         break;
+    case METE__TAKES_TRIALS:
+        if (!number(value, 1, 4096, &args->trials))
+            return mete__misused(args->command,
+                                 "--trials wants a whole number from 1 to 4096, not \"%s\"", value);
+        break;
+    case METE__TAKES_METHOD:
+        args->method = value;
+        break;
     case METE__TAKES_ARM:
+    case METE__TAKES_OVER:
         args->word[args->words++] = value;
         break;
     case METE__TAKES_METRIC:

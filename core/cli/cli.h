@@ -33,6 +33,9 @@ enum {
     METE__TAKES_UNTIL = 1u << 14,
     METE__TAKES_ARM = 1u << 15,
     METE__TAKES_METRIC = 1u << 16,
+    METE__TAKES_OVER = 1u << 17,
+    METE__TAKES_METHOD = 1u << 18,
+    METE__TAKES_TRIALS = 1u << 19,
     METE__TAKES_PROMPT = 1u << 20,
     METE__TAKES_MODEL = 1u << 21,
     METE__TAKES_N = 1u << 22,
@@ -63,9 +66,11 @@ typedef struct mete__args {
     const char *split;
     uint64_t seeds, seeds_from, jobs, memory; /* of ablate and sweep; 0: not given */
     bool seeds_from_given, check;
-    const char **word; /* each --arm */
+    const char **word; /* each --arm or --over */
     const char **metric;
     size_t words, metrics;
+    const char *method; /* of sweep, as is this; 0: not given */
+    uint64_t trials;
     uint64_t until; /* of run and resume; 0: not given */
 } mete__args;
 
@@ -99,6 +104,7 @@ int mete__command_resume(int argc, char **argv);
 int mete__command_score(int argc, char **argv);
 int mete__command_generate(int argc, char **argv);
 int mete__command_ablate(int argc, char **argv);
+int mete__command_sweep(int argc, char **argv);
 int mete__command_check(int argc, char **argv);
 int mete__command_plugins(int argc, char **argv);
 int mete__command_new(int argc, char **argv);

@@ -41,7 +41,8 @@ mete__measure_parse(const char *text, mete__measure *out, mete_error *err)
         return wrong(text, end, "', NUMBER' is missing", err);
     if (comma) {
         const char *number = comma + 1 + strspn(comma + 1, " ");
-        if (!mete_number_parse((mete_text){number, (size_t)(end - number)}, 0, &out->threshold))
+        if (!mete_number_parse((mete_text){number, (size_t)(end - number)}, METE_NUMBER_EXPONENT,
+                               &out->threshold))
             return wrong(text, number, "no number", err);
         end = comma;
         out->less = true;
@@ -63,7 +64,8 @@ number_after(const char *line, const char *key, double *out)
     if (!at)
         return false;
     at += strlen(key);
-    return mete_number_parse((mete_text){at, strcspn(at, ",}")}, 0, out) && isfinite(*out);
+    return mete_number_parse((mete_text){at, strcspn(at, ",}")}, METE_NUMBER_EXPONENT, out) &&
+           isfinite(*out);
 }
 
 static double

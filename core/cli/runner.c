@@ -300,9 +300,10 @@ last_line(const char *path, char *out, size_t room)
     out[used] = 0;
 }
 
-/* What a run that ended with `status` left. A summary is moved to its place only when whole. */
+/* What a run that ended with `status` left. A summary is moved to its place only when whole. What
+ * became of one that was `asked` to end is not told. */
 static bool
-end_run(const mete__runner *runner, const mete__job *job, int status)
+end_run(const mete__runner *runner, const mete__job *job, int status, bool asked)
 {
     char part[PATH_MAX], summary[PATH_MAX], log[PATH_MAX], why[600];
     if (!mete__job_path(runner, job, ".part", part) || !summary_path(runner, job, summary) ||
@@ -315,7 +316,7 @@ end_run(const mete__runner *runner, const mete__job *job, int status)
         return false;
     }
     unlink(part);
-    if (caught)
+    if (asked)
         return false;
     if (WIFSIGNALED(status)) {
         mete__say("%s, seed %" PRIu64
@@ -375,7 +376,7 @@ mete__runner_go(mete__runner *runner, const mete__job *job, size_t jobs)
         pid[k] = pid[--running];
         job_of[k] = job_of[running];
         done++;
-        if (end_run(runner, &job[which], status) && wanted && runner->ended)
+        if (end_run(runner, &job[which], status, caught || !wanted) && wanted && runner->ended)
             wanted = runner->ended(runner->user, which);
         if (!runner->args->quiet && !caught && wanted)
             mete__say("%zu of %zu runs", done, jobs);

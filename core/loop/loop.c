@@ -274,9 +274,10 @@ check_use(mete__loop *loop, mete__errors *errors)
 static void
 check_words(mete__config *config, mete__errors *errors)
 {
-    static const char *const word[] = {
-        "run",    "env",      "policy", "models", "reward", "objective", "optimiser", "snapshots",
-        "stages", "evaluate", "tasks",  "ablate", "report", "data",      "version",   "watch"};
+    static const char *const word[] = {"run",       "env",       "policy",    "models", "reward",
+                                       "objective", "optimiser", "snapshots", "stages", "evaluate",
+                                       "tasks",     "ablate",    "report",    "data",   "version",
+                                       "watch",     "sweep"};
     static const char *const run_word[] = {"seed",
                                            "out",
                                            "threads",
@@ -293,7 +294,7 @@ check_words(mete__config *config, mete__errors *errors)
         mete__value_get(root, word[i]);
     mete__value_unknown(root,
                         "run env policy models reward objective optimiser snapshots stages "
-                        "evaluate tasks ablate report data watch",
+                        "evaluate tasks ablate sweep report data watch",
                         errors);
     if (!run)
         return;
