@@ -97,7 +97,8 @@ act(const char *path)
     if (mete__policy_describe(policy, &spaces, NULL, &err))
         die("describe", &err);
     float *vector = calloc(policy->parameter_count, sizeof *vector), observation[4 * LANES];
-    mete__policy_init(policy, vector);
+    if (mete__policy_init(policy, vector, &err))
+        die("init", &err);
     mete_rng rng = mete_rng_make(1, 2, 3);
     for (size_t i = 0; i < policy->parameter_count; i++) /* the last layers start near zero */
         vector[i] += (float)(0.1 * mete_rng_normal(&rng));

@@ -291,9 +291,11 @@ mete__policy_describe(mete_node *policy, const mete_spaces *spaces, const mete_b
     return METE_OK;
 }
 
-void
-mete__policy_init(mete_node *policy, float *vector)
+int
+mete__policy_init(mete_node *policy, float *vector, mete_error *err)
 {
+    const mete_policy *plugin = &policy->plugin->as.policy;
+    int status = METE_OK;
     for (size_t i = 0; i < policy->parameters; i++) {
         const mete__parameter *parameter = &policy->parameter[i];
         uint64_t name = mete_hash(0, parameter->name, strlen(parameter->name));
@@ -301,9 +303,16 @@ mete__policy_init(mete_node *policy, float *vector)
         mete_init_fill(parameter->init, parameter->gain, &rng, parameter->rows, parameter->columns,
                        vector + parameter->offset);
     }
+    if (plugin->start) {
+        mete_ctx cx = mete__ctx_make(policy, METE__OPENING, err);
+        status = plugin->start(&cx, policy->self, vector);
+        if (status)
+            return mete__ctx_blame(policy, status, err);
+    }
     size_t at = policy->private_->number;
-    for (mete_node *inner; (inner = inner_next(policy, &at));)
-        mete__policy_init(inner, vector + inner->parameter_offset);
+    for (mete_node *inner; !status && (inner = inner_next(policy, &at));)
+        status = mete__policy_init(inner, vector + inner->parameter_offset, err);
+    return status;
 }
 
 void

@@ -217,7 +217,7 @@ mete__usage mete__node_usage(mete_node *node);
 int mete__policy_describe(mete_node *policy, const mete_spaces *spaces, const mete_batch *texts,
                           mete_error *err);
 /* Fills vector [parameter_count] with the declared initial values, seeded by parameter names. */
-void mete__policy_init(mete_node *policy, float *vector);
+int mete__policy_init(mete_node *policy, float *vector, mete_error *err);
 /* Models by name that rewards may ask ("policy", "reference", "old", ...): the vector to use, kept
  * by pointer until changed. NULL removes it. */
 void mete__engine_snapshot(mete__engine *engine, const char *name, mete_node *policy,

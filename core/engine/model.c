@@ -28,7 +28,7 @@ own_ready(mete_node *node, mete_error *err)
         if (!status && node->parameter_count) {
             private_->model_vector = calloc(node->parameter_count, sizeof(float));
             if (private_->model_vector)
-                mete__policy_init(node, private_->model_vector);
+                status = mete__policy_init(node, private_->model_vector, err);
             else
                 status = mete_error_set(err, METE_ENOMEM, "%s: out of memory for %zu parameters",
                                         node->path, node->parameter_count);

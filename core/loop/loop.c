@@ -157,8 +157,8 @@ open_policy(mete__loop *loop, mete_error *err)
     if (!loop->parameter || !loop->grad)
         return mete_error_set(err, METE_ENOMEM, "out of memory for %zu parameters",
                               loop->parameters);
-    mete__policy_init(loop->policy, loop->parameter);
-    return mete__optimiser_init(&loop->optimiser, loop->parameters, err);
+    status = mete__policy_init(loop->policy, loop->parameter, err);
+    return status ? status : mete__optimiser_init(&loop->optimiser, loop->parameters, err);
 }
 
 static int

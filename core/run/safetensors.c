@@ -2,7 +2,7 @@
  *
  * Untrusted input: a header is believed only after every number in it has been checked against the
  * file's length; places must tile the data exactly, so arrays never overlap and no byte is hidden.
- * Only the element types the project uses are read; others are refused by name.
+ * Only the element types the project and published models use are read; others are refused by name.
  */
 #include "run/safetensors.h"
 
@@ -16,10 +16,8 @@ static const struct {
     const char *word;
     mete_type element;
     size_t size;
-} types[] = {{"F32", METE_F32, 4},
-             {"F64", METE_F64, 8},
-             {"I32", METE_I32, 4},
-             {"I64", METE_I64, 8},
+} types[] = {{"F32", METE_F32, 4}, {"F64", METE_F64, 8},  {"I32", METE_I32, 4},
+             {"I64", METE_I64, 8}, {"F16", METE__F16, 2}, {"BF16", METE__BF16, 2},
              {"U8", METE_U8, 1}};
 #define TYPES (sizeof types / sizeof *types)
 
@@ -81,8 +79,12 @@ mete__tensors_header(mete__array *array, size_t count, const mete__fact *fact, s
         if (i || facts)
             mete_buffer_byte(out, ',');
         mete_json_put_text(out, mete_text_from(a->name));
-        mete_buffer_format(out, ":{\"dtype\":\"%s\",\"shape\":[%zu],\"data_offsets\":[%zu,%zu]}",
-                           type_word(a->element), a->count, a->begin, a->end);
+        mete_buffer_format(out, ":{\"dtype\":\"%s\",\"shape\":[", type_word(a->element));
+        for (size_t d = 0; d < a->dimensions; d++)
+            mete_buffer_format(out, d ? ",%zu" : "%zu", a->shape[d]);
+        if (!a->dimensions)
+            mete_buffer_format(out, "%zu", a->count);
+        mete_buffer_format(out, "],\"data_offsets\":[%zu,%zu]}", a->begin, a->end);
     }
     mete_buffer_byte(out, '}');
     while ((out->length - start) % 8)
@@ -142,15 +144,17 @@ read_facts(const mete_json *group, mete__tensors *out, mete_error *err)
 static int
 read_shape(const mete_json *shape, mete__array *array, mete_error *err)
 {
-    if (mete_json_kind(shape) != METE_JSON_ARRAY || mete_json_count(shape) > 16)
+    if (mete_json_kind(shape) != METE_JSON_ARRAY || mete_json_count(shape) > METE__DIMENSIONS_MAX)
         return mete_error_set(err, METE_EDATA,
-                              "array \"%s\": shape is not a list of up to 16 sizes", array->name);
+                              "array \"%s\": shape is not a list of up to %d sizes", array->name,
+                              METE__DIMENSIONS_MAX);
     array->count = 1;
     for (const mete_json *s = mete_json_first(shape); s; s = mete_json_next(s)) {
         size_t n;
         if (!whole(s, &n) || __builtin_mul_overflow(array->count, n, &array->count))
             return mete_error_set(err, METE_EDATA, "array \"%s\": a size of its shape is no count",
                                   array->name);
+        array->shape[array->dimensions++] = n;
     }
     return METE_OK;
 }
@@ -169,7 +173,7 @@ read_array(const mete_json *m, size_t room, mete__array *array, mete_error *err)
         type++;
     if (type == TYPES)
         return mete_error_set(err, METE_EDATA,
-                              "array \"%s\": dtype \"%.*s\" is none of F32 F64 I32 I64 U8",
+                              "array \"%s\": dtype \"%.*s\" is none of F32 F64 F16 BF16 I32 I64 U8",
                               array->name, (int)(word.length < 40 ? word.length : 40), word.data);
     array->element = types[type].element;
     int rc = read_shape(mete_json_get(m, "shape"), array, err);

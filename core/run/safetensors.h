@@ -11,10 +11,17 @@
 #define METE__TENSORS_HEADER_MAX ((size_t)100 << 20)
 #define METE__TENSORS_MAX ((size_t)1 << 20)
 
+/* Types that only published checkpoints have, beside those of mete_type. */
+#define METE__F16 ((mete_type)100)
+#define METE__BF16 ((mete_type)101)
+
+#define METE__DIMENSIONS_MAX 8
+
 typedef struct mete__array {
     char *name;
-    mete_type element; /* F32 F64 I32 I64 U8 */
+    mete_type element; /* F32 F64 I32 I64 U8, METE__F16 METE__BF16 */
     size_t count;      /* product of the shape */
+    size_t dimensions, shape[METE__DIMENSIONS_MAX]; /* writing: 0 dimensions mean [count] */
     size_t begin, end; /* bytes, counted from the end of the header */
     void *data;        /* reading: inside the file's bytes, maybe unaligned */
 } mete__array;

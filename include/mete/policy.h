@@ -119,6 +119,9 @@ typedef struct mete_policy {
     mete_answer generate;
     mete_answer logprob;
     mete_answer choose;
+    /* a fresh vector, as `describe` declared it and the host drew it, may be given other numbers:
+     * those of a published model */
+    int (*start)(mete_ctx *cx, const void *self, float *vector);
 } mete_policy;
 
 #define METE_POLICY_PLUGIN(id, ver, brief, ...)                                                    \

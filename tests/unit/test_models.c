@@ -271,7 +271,7 @@ policies_answer_too(void)
         mete__policy_describe(policy, &spaces, mete__builder_batch(builder, &a.err), &a.err),
         METE_OK);
     float *vector = calloc(policy->parameter_count, sizeof *vector);
-    mete__policy_init(policy, vector);
+    CU_ASSERT_EQUAL(mete__policy_init(policy, vector, NULL), METE_OK);
     mete__engine_snapshot(a.engine, "policy", policy, vector, 1);
     const mete_replies *got = mete_generate(&a.cx, named, ask, ROWS);
     CU_ASSERT_PTR_NOT_NULL_FATAL(got);

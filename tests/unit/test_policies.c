@@ -55,7 +55,7 @@ begin(struct subject *s, const char *text, const mete_spaces *spaces, const mete
     CU_ASSERT_EQUAL_FATAL(status, METE_OK);
     s->count = s->policy->parameter_count;
     s->vector = calloc(s->count + 1, sizeof *s->vector);
-    mete__policy_init(s->policy, s->vector);
+    CU_ASSERT_EQUAL(mete__policy_init(s->policy, s->vector, &s->err), METE_OK);
     shake(s->vector, s->count, 3, 0.3);
     return 1;
 }
@@ -125,15 +125,16 @@ loss_of(const struct answers *a, const struct answers *by, size_t n)
 
 /* d loss along random directions, by backward and by central differences. */
 static void
-check_gradient(struct subject *s, const mete_batch *batch, const uint32_t *step, size_t n)
+check_gradient_of(struct subject *s, const mete_batch *batch, const uint32_t *step, size_t n,
+                  uint64_t want)
 {
-    mete_query query = {.size = sizeof query,
-                        .batch = batch,
-                        .step = step,
-                        .count = n,
-                        .want = METE_WANT_LOGP | METE_WANT_VALUE | METE_WANT_ENTROPY |
-                                METE_WANT_LOGITS};
+    mete_query query = {
+        .size = sizeof query, .batch = batch, .step = step, .count = n, .want = want};
     struct answers *a = answers_new(s), *by = answers_new(s);
+    if (!(want & METE_WANT_LOGITS)) {
+        a->out.classes = by->out.classes = 0;
+        a->out.logits = by->out.logits = NULL;
+    }
     mete_tape *tape = mete_tape_new();
     float *grad = calloc(s->count, sizeof *grad), *at = calloc(s->count, sizeof *at);
     float *along = calloc(s->count, sizeof *along);
@@ -155,14 +156,17 @@ check_gradient(struct subject *s, const mete_batch *batch, const uint32_t *step,
         step_size /= sqrt(size / (double)s->count) * sqrt((double)s->count) * 0.05;
         for (size_t i = 0; i < s->count; i++)
             slope += (double)grad[i] * (double)along[i];
-        double side[2];
-        for (int k = 0; k < 2; k++) {
+        /* Central differences of two steps, so that the cube's part falls out (Richardson). */
+        static const double steps[] = {1, -1, 2, -2};
+        double side[4];
+        for (int k = 0; k < 4; k++) {
             for (size_t i = 0; i < s->count; i++)
-                at[i] = s->vector[i] + (float)((k ? -step_size : step_size) * (double)along[i]);
+                at[i] = s->vector[i] + (float)(steps[k] * step_size * (double)along[i]);
             CU_ASSERT_EQUAL_FATAL(ask(s, at, &query, a, tape), METE_OK);
             side[k] = loss_of(a, by, n);
         }
-        double differences = (side[0] - side[1]) / (2 * step_size);
+        double differences =
+            (4 * (side[0] - side[1]) / 2 - (side[2] - side[3]) / 4) / (3 * step_size);
         if (fabs(differences - slope) > 0.01 * fabs(slope) + 0.02)
             fprintf(stderr, "%s: slope %g, differences %g\n", s->policy->plugin->as.head.name,
                     slope, differences);
@@ -175,6 +179,14 @@ check_gradient(struct subject *s, const mete_batch *batch, const uint32_t *step,
     free(along);
     free(a);
     free(by);
+}
+
+static void
+check_gradient(struct subject *s, const mete_batch *batch, const uint32_t *step, size_t n)
+{
+    uint64_t want = METE_WANT_LOGP | METE_WANT_VALUE | METE_WANT_ENTROPY;
+    check_gradient_of(s, batch, step, n, want | METE_WANT_LOGITS);
+    check_gradient_of(s, batch, step, n, want);
 }
 
 /* ---- control --------------------------------------------------------------------------------------- */
@@ -459,18 +471,27 @@ spoken(mete__builder *builder, const mete_batch *from, const mete_actions *actio
     return mete__builder_batch(builder, &err);
 }
 
-static const char window_config[] =
+/* Small ones of each kind of layer, that learn their words from the corpus. */
+#define SMALL(more)                                                                                \
+    "policy = { use = \"transformer\"; vocabulary = 264; max_tokens = 12; critic = true; layers "  \
+    "= "                                                                                           \
+    "2; width = 16; hidden = 12; heads = 4; " more " };"
+
+static const char *const writers[] = {
     "policy = { use = \"window_lm\"; window = 3; embedding = 5; hidden = [37, 9]; max_tokens = 12; "
-    "min_count = 1; critic = true; };";
+    "min_count = 1; critic = true; };",
+    SMALL("groups = 2;"), SMALL("family = \"qwen2\"; tie = false;"),
+    SMALL("family = \"qwen3\"; groups = 1;"), SMALL("family = \"gpt2\"; context = 60;")};
+#define WRITERS (sizeof writers / sizeof *writers)
 
 /* Given texts are cut into tokens that join to them exactly; the vocabulary knows all of them. */
 static void
-test_window_encode(void)
+check_encode(const char *config)
 {
     struct subject s;
     mete__builder *builder = mete__builder_new();
     const mete_batch *batch = corpus(builder);
-    if (!begin(&s, window_config, &writing, batch))
+    if (!begin(&s, config, &writing, batch))
         return;
     mete_actions *actions = mete__actions_new(&writing, &s.policy->info, 4);
     CU_ASSERT_EQUAL_FATAL(mete__policy_encode(s.policy, batch, actions, &s.err), METE_OK);
@@ -483,8 +504,10 @@ test_window_encode(void)
             at = token[k].end;
             CU_ASSERT(token[k].id >= 0 && (uint32_t)token[k].id < s.policy->info.classes);
         }
-        CU_ASSERT_EQUAL(at, strlen(texts[i]));
-        CU_ASSERT_EQUAL(token[count - 1].id, 0); /* <eos> */
+        if (count < 12) { /* not cut at max_tokens */
+            CU_ASSERT_EQUAL(at, strlen(texts[i]));
+            CU_ASSERT_EQUAL(token[count - 1].id, 0); /* the end */
+        }
     }
     mete__builder *second = mete__builder_new();
     const mete_batch *steps = spoken(second, batch, actions, 1);
@@ -496,14 +519,21 @@ test_window_encode(void)
     end(&s);
 }
 
+static void
+test_encode(void)
+{
+    for (size_t i = 0; i < WRITERS; i++)
+        check_encode(writers[i]);
+}
+
 /* What a lane says is the same bits alone as among others, and forward agrees with act. */
 static void
-test_window_act(void)
+check_act(const char *config)
 {
     struct subject s;
     mete__builder *builder = mete__builder_new();
     const mete_batch *batch = corpus(builder);
-    if (!begin(&s, window_config, &writing, batch))
+    if (!begin(&s, config, &writing, batch))
         return;
     static const uint64_t episode[] = {10, 11, 12, 13};
     static const uint32_t step[4];
@@ -553,6 +583,13 @@ test_window_act(void)
     mete__actions_free(one);
     mete__builder_free(builder);
     end(&s);
+}
+
+static void
+test_act(void)
+{
+    for (size_t i = 0; i < WRITERS; i++)
+        check_act(writers[i]);
 }
 
 /* ---- best of n ------------------------------------------------------------------------------- */
@@ -707,8 +744,8 @@ suite_policies(void)
     CU_add_test(suite, "control: act, forward and backward agree", test_control);
     CU_add_test(suite, "draws follow the softmax", test_draws);
     CU_add_test(suite, "two versions in one call", test_versions);
-    CU_add_test(suite, "window_lm: tokens and gradients", test_window_encode);
-    CU_add_test(suite, "window_lm: a lane alone and among others", test_window_act);
+    CU_add_test(suite, "writers: tokens and gradients", test_encode);
+    CU_add_test(suite, "writers: a lane alone and among others", test_act);
     CU_add_test(suite, "best_of_n: one, more and none", test_best_of_n);
     CU_add_test(suite, "best_of_n: what fails is not kept", test_best_of_failing);
     CU_add_test(suite, "scorer: gradients and choice", test_scorer);

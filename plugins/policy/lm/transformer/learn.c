@@ -1,0 +1,277 @@
+/* learn.c - the transformer on a tape.
+ *
+ * Rows asked about are packed one after another, prompt and response, without padding. After the
+ * last layer's attention only the positions that say a token asked about go on: a prompt pays
+ * neither the last feed-forward part nor the head. */
+#include "transformer.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The packed rows. */
+struct packed {
+    int32_t *token, *position;
+    uint32_t *offset; /* [rows + 1] */
+    size_t rows, tokens;
+    int32_t *asks;   /* [count] the packed position that says a step's token */
+    int32_t *target; /* [count] that token */
+};
+
+/* ---- packing --------------------------------------------------------------------------------- */
+
+struct packing {
+    mete_ctx *cx;
+    const struct transformer *p;
+    const mete_batch *batch;
+    struct packed *out;
+    size_t room;
+    mete_tokens prompt;
+};
+
+static int
+make_room(struct packing *k, size_t more)
+{
+    struct packed *out = k->out;
+    if (out->tokens + more <= k->room)
+        return METE_OK;
+    size_t room = 2 * k->room + more;
+    int32_t *token = mete_arena(k->cx, room * sizeof *token);
+    int32_t *position = mete_arena(k->cx, room * sizeof *position);
+    if (!token || !position)
+        return mete_fail(k->cx, METE_ENOMEM, "out of memory for %zu tokens", room);
+    if (out->tokens) {
+        memcpy(token, out->token, out->tokens * sizeof *token);
+        memcpy(position, out->position, out->tokens * sizeof *position);
+    }
+    out->token = token;
+    out->position = position;
+    k->room = room;
+    return METE_OK;
+}
+
+/* Appends a row; returns through `first` the packed position that says its first token. */
+static int
+pack_row(struct packing *k, size_t row, size_t *first)
+{
+    const mete_batch *batch = k->batch;
+    struct packed *out = k->out;
+    size_t from = batch->step_begin[row], steps = batch->step_begin[row + 1] - from;
+    mete_text prompt = batch->prompt ? batch->prompt[row] : (mete_text){NULL, 0};
+    int status = words_prompt(k->cx, k->p, prompt, words_room(k->p, steps), &k->prompt);
+    if (!status)
+        status = make_room(k, k->prompt.count + steps);
+    if (status)
+        return status;
+    size_t begin = out->tokens;
+    memcpy(out->token + begin, k->prompt.id, k->prompt.count * sizeof *out->token);
+    out->tokens += k->prompt.count;
+    *first = out->tokens - 1;
+    for (size_t t = 0; t + 1 < steps; t++) /* nothing comes after the last */
+        out->token[out->tokens++] = batch->action[from + t];
+    for (size_t i = begin; i < out->tokens; i++)
+        out->position[i] = (int32_t)(i - begin);
+    out->offset[++out->rows] = (uint32_t)out->tokens;
+    return METE_OK;
+}
+
+static int
+pack(mete_ctx *cx, const struct transformer *p, const mete_query *query, struct packed *out)
+{
+    const mete_batch *batch = query->batch;
+    struct packing k = {.cx = cx, .p = p, .batch = batch, .out = out};
+    size_t n = query->count;
+    size_t *first = mete_arena(cx, (batch->episodes + 1) * sizeof *first);
+    *out = (struct packed){.offset = mete_arena(cx, (batch->episodes + 1) * sizeof *out->offset),
+                           .asks = mete_arena(cx, (n + 1) * sizeof *out->asks),
+                           .target = mete_arena(cx, (n + 1) * sizeof *out->target)};
+    if (!first || !out->offset || !out->asks || !out->target)
+        return mete_fail(cx, METE_ENOMEM, "out of memory for %zu steps", n);
+    int status = METE_OK;
+    out->offset[0] = 0;
+    for (size_t i = 0; i < batch->episodes; i++)
+        first[i] = SIZE_MAX;
+    for (size_t i = 0; i < n && !status; i++) {
+        size_t step = query->step ? query->step[i] : i, row = batch->step_row[step];
+        if (first[row] == SIZE_MAX)
+            status = pack_row(&k, row, &first[row]);
+        int32_t token = batch->action[step];
+        if (!status && (token < 0 || (size_t)token >= p->shape.vocabulary))
+            status = mete_fail(cx, METE_EPLUGIN, "was asked about token %d of %zu", token,
+                               p->shape.vocabulary);
+        out->asks[i] = (int32_t)(first[row] + step - batch->step_begin[row]);
+        out->target[i] = token;
+    }
+    mete_tokens_free(&k.prompt);
+    return status;
+}
+
+/* ---- the network ----------------------------------------------------------------------------- */
+
+struct net {
+    const struct transformer *p;
+    const float *vector;
+    mete_tape *tape;
+    const struct packed *rows;
+};
+
+/* Rows [from, from + count) of a matrix. */
+static mete_var *
+part(const struct net *n, const struct weight *w, size_t from, size_t count)
+{
+    if (!w->rows)
+        return NULL;
+    if (w->frozen)
+        return mete_input(n->tape, w->frozen + from * w->columns, count, w->columns);
+    return mete_weights(n->tape, n->vector, w->offset + from * w->columns, count, w->columns);
+}
+
+static mete_var *
+whole(const struct net *n, size_t layer, enum role role)
+{
+    const struct weight *w = weight_of(n->p, layer, role);
+    return part(n, w, 0, w->rows);
+}
+
+/* x times rows [from, from + count) of a matrix, its bias (the role after it) and its adapter:
+ * y = x W' + b + alpha/rank (x A') B' (Hu et al. 2021, arXiv:2106.09685). */
+static mete_var *
+linear(const struct net *n, size_t layer, enum role role, mete_var *x, size_t from, size_t count,
+       mete_activation act)
+{
+    const struct weight *w = weight_of(n->p, layer, role);
+    const struct weight *b = weight_of(n->p, layer, (enum role)(role + 1));
+    mete_var *bias = NULL;
+    if (b->rows && b->frozen)
+        bias = mete_input(n->tape, b->frozen + from, 1, count);
+    else if (b->rows)
+        bias = mete_weights(n->tape, n->vector, b->offset + from, 1, count);
+    if (!w->rank)
+        return mete_dense(n->tape, x, part(n, w, from, count), bias, act);
+    mete_var *y = mete_dense(n->tape, x, part(n, w, from, count), bias, METE_LINEAR);
+    mete_var *a = mete_weights(n->tape, n->vector, w->a, w->rank, w->columns);
+    mete_var *up = mete_weights(n->tape, n->vector, w->b + from * w->rank, count, w->rank);
+    mete_var *low = mete_dense(n->tape, x, a, NULL, METE_LINEAR);
+    low = mete_affine(n->tape, low, (float)(n->p->alpha / (double)w->rank), 0);
+    y = mete_add(n->tape, y, mete_dense(n->tape, low, up, NULL, METE_LINEAR));
+    return act == METE_LINEAR ? y : mete_act_fn(n->tape, y, act);
+}
+
+static mete_var *
+norm(const struct net *n, size_t layer, enum role role, mete_var *x)
+{
+    mete_var *gain = whole(n, layer, role);
+    if (n->p->shape.layer_norm)
+        return mete_layer_norm(n->tape, x, gain, whole(n, layer, (enum role)(role + 1)));
+    return mete_rms_norm(n->tape, x, gain, n->p->shape.epsilon);
+}
+
+/* Each head's numbers normalised on their own (Qwen3). */
+static mete_var *
+head_norm(const struct net *n, size_t layer, enum role role, mete_var *x)
+{
+    const struct shape *s = &n->p->shape;
+    size_t rows = x ? x->rows : 0, columns = x ? x->columns : 0;
+    if (!s->qk_norm)
+        return x;
+    x = mete_reshape(n->tape, x, rows * columns / s->head, s->head);
+    x = mete_rms_norm(n->tape, x, whole(n, layer, role), s->epsilon);
+    return mete_reshape(n->tape, x, rows, columns);
+}
+
+static mete_var *
+attend(const struct net *n, size_t layer, mete_var *h)
+{
+    const struct shape *s = &n->p->shape;
+    size_t queries = s->heads * s->head, keys = s->groups * s->head;
+    mete_var *q = linear(n, layer, QKV, h, 0, queries, METE_LINEAR);
+    mete_var *k = linear(n, layer, QKV, h, queries, keys, METE_LINEAR);
+    mete_var *v = linear(n, layer, QKV, h, queries + keys, keys, METE_LINEAR);
+    q = head_norm(n, layer, Q_NORM, q);
+    k = head_norm(n, layer, K_NORM, k);
+    if (s->rotary) {
+        q = mete_rope(n->tape, q, s->heads, n->rows->position, n->p->frequency);
+        k = mete_rope(n->tape, k, s->groups, n->rows->position, n->p->frequency);
+    }
+    return mete_attention(n->tape, q, k, v, s->heads, s->groups, n->rows->offset, n->rows->rows,
+                          1 / sqrtf((float)s->head));
+}
+
+static mete_var *
+feed(const struct net *n, size_t layer, mete_var *h)
+{
+    const struct shape *s = &n->p->shape;
+    mete_var *m;
+    if (s->gated)
+        m = mete_gated(n->tape, linear(n, layer, UP, h, 0, s->hidden, METE_LINEAR),
+                       linear(n, layer, UP, h, s->hidden, s->hidden, METE_LINEAR), METE_SILU);
+    else
+        m = linear(n, layer, UP, h, 0, s->hidden, METE_GELU);
+    return linear(n, layer, DOWN, m, 0, s->width, METE_LINEAR);
+}
+
+/* The last hidden state of each step asked about. */
+static mete_var *
+hidden(const struct net *n, size_t count)
+{
+    const struct shape *s = &n->p->shape;
+    const struct packed *rows = n->rows;
+    mete_var *x = mete_rows_of(n->tape, whole(n, 0, EMBED), rows->token, rows->tokens);
+    if (!s->rotary)
+        x = mete_add(n->tape, x,
+                     mete_rows_of(n->tape, whole(n, 0, POSITION), rows->position, rows->tokens));
+    for (size_t i = 0; i < s->layers; i++) {
+        mete_var *seen = attend(n, i, norm(n, i, NORM1, x));
+        if (i + 1 == s->layers) {
+            x = mete_rows_of(n->tape, x, rows->asks, count);
+            seen = mete_rows_of(n->tape, seen, rows->asks, count);
+        }
+        x = mete_add(n->tape, x, linear(n, i, OUT, seen, 0, s->width, METE_LINEAR));
+        x = mete_add(n->tape, x, feed(n, i, norm(n, i, NORM2, x)));
+    }
+    return norm(n, 0, NORM, x);
+}
+
+int
+transformer_forward(mete_ctx *cx, const void *self, const mete_params *params,
+                    const mete_query *query, mete_outputs *out, mete_tape *tape)
+{
+    const struct transformer *p = self;
+    struct packed rows;
+    mete_answers a = {0};
+    if (!query->batch->action)
+        return mete_fail(cx, METE_EPLUGIN, "was asked about a batch without tokens");
+    if (!query->count)
+        return mete_answers_give(cx, tape, &a, out);
+    int status = pack(cx, p, query, &rows);
+    if (status)
+        return status;
+    const struct net n = {p, params->vector, tape, &rows};
+    mete_var *h = hidden(&n, query->count);
+    mete_var *head = whole(&n, 0, p->shape.tied ? EMBED : HEAD);
+    int wants_entropy = (query->want & METE_WANT_ENTROPY) != 0;
+    if (query->want & METE_WANT_LOGITS) {
+        a.logits = mete_log_softmax(tape, mete_dense(tape, h, head, NULL, METE_LINEAR), NULL);
+        if (query->want & METE_WANT_LOGP)
+            a.logp = mete_pick(tape, a.logits, rows.target);
+        if (wants_entropy)
+            a.entropy = mete_entropy(tape, a.logits);
+    } else if (query->want & (METE_WANT_LOGP | METE_WANT_ENTROPY)) {
+        mete_var *both = mete_vocab_logp(tape, h, head, NULL, rows.target, 1, wants_entropy);
+        a.logp = wants_entropy ? mete_columns(tape, both, 0, 1) : both;
+        a.entropy = wants_entropy ? mete_columns(tape, both, 1, 1) : NULL;
+    }
+    if (query->want & METE_WANT_VALUE && p->critic)
+        a.value = linear(&n, 0, VALUE, h, 0, 1, METE_LINEAR);
+    return mete_answers_give(cx, tape, &a, out);
+}
+
+int
+transformer_backward(mete_ctx *cx, const void *self, const mete_params *params,
+                     const mete_query *query, const mete_outputs *adjoint, mete_tape *tape,
+                     float *grad)
+{
+    (void)self;
+    (void)params;
+    (void)query;
+    return mete_answers_back(cx, tape, adjoint, grad);
+}

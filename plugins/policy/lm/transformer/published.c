@@ -1,0 +1,167 @@
+/* published.c - the matrices of a published checkpoint, in the layouts of Llama, Qwen2, Qwen3 and
+ * GPT-2. A matrix of ours joins up to three of theirs, row after row; GPT-2 keeps its matrices the
+ * other way round. */
+#include "transformer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct source {
+    const char *part[3];
+    int turned; /* [columns x rows] in the file */
+};
+
+static const struct source llama[ROLES] = {
+    [NORM1] = {{"input_layernorm.weight"}, 0},
+    [QKV] = {{"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"}, 0},
+    [QKV_BIAS] = {{"self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"}, 0},
+    [Q_NORM] = {{"self_attn.q_norm.weight"}, 0},
+    [K_NORM] = {{"self_attn.k_norm.weight"}, 0},
+    [OUT] = {{"self_attn.o_proj.weight"}, 0},
+    [NORM2] = {{"post_attention_layernorm.weight"}, 0},
+    [UP] = {{"mlp.gate_proj.weight", "mlp.up_proj.weight"}, 0},
+    [DOWN] = {{"mlp.down_proj.weight"}, 0},
+    [EMBED] = {{"model.embed_tokens.weight"}, 0},
+    [NORM] = {{"model.norm.weight"}, 0},
+    [HEAD] = {{"lm_head.weight"}, 0}};
+
+static const struct source gpt2[ROLES] = {
+    [NORM1] = {{"ln_1.weight"}, 0},      [NORM1_BIAS] = {{"ln_1.bias"}, 0},
+    [QKV] = {{"attn.c_attn.weight"}, 1}, [QKV_BIAS] = {{"attn.c_attn.bias"}, 0},
+    [OUT] = {{"attn.c_proj.weight"}, 1}, [OUT_BIAS] = {{"attn.c_proj.bias"}, 0},
+    [NORM2] = {{"ln_2.weight"}, 0},      [NORM2_BIAS] = {{"ln_2.bias"}, 0},
+    [UP] = {{"mlp.c_fc.weight"}, 1},     [UP_BIAS] = {{"mlp.c_fc.bias"}, 0},
+    [DOWN] = {{"mlp.c_proj.weight"}, 1}, [DOWN_BIAS] = {{"mlp.c_proj.bias"}, 0},
+    [EMBED] = {{"wte.weight"}, 0},       [POSITION] = {{"wpe.weight"}, 0},
+    [NORM] = {{"ln_f.weight"}, 0},       [NORM_BIAS] = {{"ln_f.bias"}, 0}};
+
+/* What files may hold beside parameters: masks, and a head that is the embedding again. */
+static int
+harmless(const struct transformer *p, const char *name)
+{
+    static const char *const ends[] = {".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq"};
+    size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (length >= strlen(ends[i]) && strcmp(name + length - strlen(ends[i]), ends[i]) == 0)
+            return 1;
+    return p->shape.tied && strcmp(name, "lm_head.weight") == 0;
+}
+
+/* The k-th array that a matrix is made of; NULL where there is none, with its name in `name`. */
+static const mete_array *
+find_part(const struct transformer *p, size_t layer, enum role role, size_t k, char *name,
+          size_t size)
+{
+    int old = p->family == FAMILY_GPT2;
+    const char *part = (old ? gpt2 : llama)[role].part[k];
+    for (int prefixed = 1; prefixed >= 0; prefixed--) { /* some GPT-2 files lack the prefix */
+        const char *prefix = old && prefixed ? "transformer." : "";
+        if (role < LAYER_ROLES)
+            snprintf(name, size, "%s%s.%zu.%s", prefix, old ? "h" : "model.layers", layer, part);
+        else
+            snprintf(name, size, "%s%s", prefix, part);
+        const mete_array *found = mete_arrays_find(p->arrays, name);
+        if (found || !old)
+            return found;
+    }
+    return NULL;
+}
+
+/* The rows of a matrix that its k-th part fills. */
+static size_t
+part_rows(const struct transformer *p, enum role role, size_t k, size_t rows)
+{
+    const struct shape *s = &p->shape;
+    if (p->family == FAMILY_GPT2)
+        return rows;
+    if (role == QKV)
+        return k ? s->groups * s->head : s->heads * s->head;
+    return role == UP ? s->hidden : rows;
+}
+
+/* A bias is one row of ours and a list of theirs, cut along its columns. */
+static size_t
+part_columns(const struct transformer *p, enum role role, size_t k, size_t columns)
+{
+    const struct shape *s = &p->shape;
+    if (role == QKV_BIAS && p->family != FAMILY_GPT2)
+        return k ? s->groups * s->head : s->heads * s->head;
+    return columns;
+}
+
+static int
+check_matrix(mete_ctx *cx, const struct transformer *p, size_t layer, enum role role, size_t *parts)
+{
+    const struct source *source = &(p->family == FAMILY_GPT2 ? gpt2 : llama)[role];
+    size_t rows, columns;
+    char name[256];
+    shape_of(p, role, &rows, &columns);
+    for (size_t k = 0; rows && k < 3 && source->part[k]; k++) {
+        const mete_array *part = find_part(p, layer, role, k, name, sizeof name);
+        size_t high = part_rows(p, role, k, rows), wide = part_columns(p, role, k, columns);
+        size_t first = source->turned ? wide : high, second = source->turned ? high : wide;
+        if (!part)
+            return mete_fail(cx, METE_EDATA, "%s: has no array \"%s\"", p->load, name);
+        int fits = rows == 1 ? part->dimensions == 1 && part->shape[0] == wide
+                             : part->dimensions == 2 && part->shape[0] == first &&
+                                   part->shape[1] == second;
+        if (!fits)
+            return mete_fail(cx, METE_EDATA,
+                             "%s: array \"%s\" is not %zu x %zu, as config.json says", p->load,
+                             name, rows == 1 ? 1 : first, rows == 1 ? wide : second);
+        ++*parts;
+    }
+    return METE_OK;
+}
+
+int
+published_open(mete_ctx *cx, struct transformer *p)
+{
+    mete_error err = {0};
+    size_t parts = 0, spare = 0;
+    int status = shape_from_config(cx, p);
+    if (status)
+        return status;
+    if (!(p->arrays = mete_arrays_open(p->load, &err)))
+        return mete_fail(cx, err.code, "%s", err.message);
+    for (size_t i = 0; i < p->shape.layers && !status; i++)
+        for (int role = 0; role < LAYER_ROLES && !status; role++)
+            status = check_matrix(cx, p, i, (enum role)role, &parts);
+    for (int role = EMBED; role <= HEAD && !status; role++)
+        status = check_matrix(cx, p, 0, (enum role)role, &parts);
+    for (size_t i = 0; i < mete_arrays_count(p->arrays) && !status; i++)
+        spare += (size_t)harmless(p, mete_arrays_at(p->arrays, i)->name);
+    if (!status && mete_arrays_count(p->arrays) != parts + spare)
+        status =
+            mete_fail(cx, METE_EDATA, "%s: holds %zu arrays where a model of config.json's has %zu",
+                      p->load, mete_arrays_count(p->arrays) - spare, parts);
+    return status;
+}
+
+int
+published_read(const struct transformer *p, size_t layer, enum role role, float *out,
+               mete_error *err)
+{
+    const struct source *source = &(p->family == FAMILY_GPT2 ? gpt2 : llama)[role];
+    size_t rows, columns;
+    char name[256];
+    shape_of(p, role, &rows, &columns);
+    for (size_t k = 0; k < 3 && source->part[k]; k++) {
+        const mete_array *part = find_part(p, layer, role, k, name, sizeof name);
+        int status = mete_array_read(part, 0, part->count, out, err);
+        if (status)
+            return status;
+        if (source->turned) {
+            float *turned = malloc(part->count * sizeof *turned);
+            if (!turned)
+                return mete_error_set(err, METE_ENOMEM, "out of memory");
+            for (size_t i = 0; i < columns; i++)
+                for (size_t j = 0; j < rows; j++)
+                    turned[j * columns + i] = out[i * rows + j];
+            memcpy(out, turned, part->count * sizeof *turned);
+            free(turned);
+        }
+        out += part->count;
+    }
+    return METE_OK;
+}
