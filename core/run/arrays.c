@@ -75,7 +75,7 @@ add_file(mete_arrays *arrays, const char *name)
     return &grown[arrays->files++];
 }
 
-/* The shards an index names. A name is that of a file beside it, so none leads out of the folder. */
+/* The shards an index names: files beside it, so none leads out of the folder. */
 static int
 read_index(const char *path, mete_arrays *arrays, mete_error *err)
 {

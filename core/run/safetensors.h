@@ -19,11 +19,11 @@
 
 typedef struct mete__array {
     char *name;
-    mete_type element; /* F32 F64 I32 I64 U8, METE__F16 METE__BF16 */
-    size_t count;      /* product of the shape */
+    mete_type element;                              /* F32 F64 I32 I64 U8, METE__F16 METE__BF16 */
+    size_t count;                                   /* product of the shape */
     size_t dimensions, shape[METE__DIMENSIONS_MAX]; /* writing: 0 dimensions mean [count] */
-    size_t begin, end; /* bytes, counted from the end of the header */
-    void *data;        /* reading: inside the file's bytes, maybe unaligned */
+    size_t begin, end;                              /* bytes, counted from the end of the header */
+    void *data; /* reading: inside the file's bytes, maybe unaligned */
 } mete__array;
 
 typedef struct mete__fact {

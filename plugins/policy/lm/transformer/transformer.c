@@ -86,7 +86,7 @@ open_transformer(mete_ctx *cx, void *self)
     return status;
 }
 
-/* ---- the tokeniser that was learnt ------------------------------------------------------------ */
+/* ---- the tokeniser that was learnt ----------------------------------------------------------- */
 
 static int
 vocabulary(mete_ctx *cx, void *self, const mete_batch *texts)
@@ -164,7 +164,7 @@ check_targets(mete_ctx *cx, const struct transformer *p)
 }
 
 /* How a matrix starts: gains at 1, biases at 0, the others normal with deviations that keep the
- * size of what they make, smaller where they add to the state (Radford et al. 2019, section 2.3). */
+ * size of what they make, smaller where they add to the state (Radford et al. 2019, part 2.3). */
 static mete_init
 start_of(const struct transformer *p, enum role role, size_t columns, double *gain)
 {
