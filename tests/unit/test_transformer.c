@@ -1,0 +1,462 @@
+/* test_transformer.c - published layouts against the reference implementation, adapters, and
+ * checkpoints that are not what they say. */
+#include "engine/engine.h"
+
+#include <CUnit/CUnit.h>
+#include <math.h>
+#include <mete/arrays.h>
+#include <mete/tokeniser.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SEQUENCES 2
+#define LENGTH 20
+#define VOCABULARY 260
+#define STEPS (SEQUENCES * LENGTH)
+
+static char words[64] = "/tmp/mete-words-XXXXXX"; /* a tokenizer.json: bytes */
+
+static const char *
+source(const char *name)
+{
+    static char path[2][4096];
+    static int turn;
+    turn = !turn;
+    snprintf(path[turn], sizeof path[turn], "%s/tests/data/transformer/%s", getenv("METE_SRCDIR"),
+             name);
+    return path[turn];
+}
+
+struct subject {
+    mete__config *config;
+    mete__engine *engine;
+    mete_node *policy;
+    float *vector;
+    mete_error err;
+};
+
+static void
+end(struct subject *s)
+{
+    free(s->vector);
+    mete__engine_close(s->engine);
+    mete__config_free(s->config);
+}
+
+/* The checkpoint in `folder`; 0 where it is refused, the sentence in s->err. */
+static int
+begin(struct subject *s, const char *folder, const char *more)
+{
+    static const mete_spaces text = {
+        .size = sizeof text, .single_turn = 1, .action = {.kind = METE_SPACE_TEXT}};
+    char config[9000];
+    mete__errors errors = {0};
+    mete__engine_options options = {.seed = 7, .threads = 1};
+    memset(s, 0, sizeof *s);
+    snprintf(config, sizeof config,
+             "policy = { use = \"transformer\"; load = \"%s\"; tokeniser = \"%s\"; prompt = "
+             "\"none\"; max_tokens = 30; %s };",
+             folder, words, more);
+    s->config = mete__config_parse("test", config, strlen(config), NULL, 0, &errors);
+    s->engine = mete__engine_open(s->config, &options, &errors);
+    if (errors.count)
+        snprintf(s->err.message, sizeof s->err.message, "%s", errors.line[0]);
+    int good = s->engine && !errors.count;
+    mete__errors_free(&errors);
+    if (!good)
+        return 0;
+    s->policy = mete__engine_policy(s->engine);
+    if (mete__policy_describe(s->policy, &text, NULL, &s->err))
+        return 0;
+    s->vector = calloc(s->policy->parameter_count + 1, sizeof *s->vector);
+    return !mete__policy_init(s->policy, s->vector, &s->err);
+}
+
+/* Rows of the tokens, as if they had been said to nothing. */
+static const mete_batch *
+rows_of(mete__builder *builder, const float *token)
+{
+    mete_error err;
+    mete__builder_shape(builder, &(mete__shape){.text = true});
+    for (size_t i = 0; i < SEQUENCES; i++) {
+        mete__row row = {.id = i + 1, .starts = true, .terminated = true};
+        CU_ASSERT_EQUAL_FATAL(mete__builder_row(builder, &row), METE_OK);
+        for (size_t t = 0; t < LENGTH; t++) {
+            mete__step step = {.action = (int32_t)token[i * LENGTH + t], .loss_mask = 1};
+            CU_ASSERT_EQUAL_FATAL(mete__builder_step(builder, &step), METE_OK);
+        }
+    }
+    return mete__builder_batch(builder, &err);
+}
+
+static int
+ask(struct subject *s, const mete_batch *batch, float *logits, mete_tape *tape)
+{
+    mete_params params = {
+        .size = sizeof params, .vector = s->vector, .count = s->policy->parameter_count};
+    mete_query query = {
+        .size = sizeof query, .batch = batch, .count = STEPS, .want = METE_WANT_LOGITS};
+    mete_outputs out = {.size = sizeof out, .classes = VOCABULARY, .logits = logits};
+    mete_tape_reset(tape);
+    return mete__policy_forward(s->policy, &params, &query, &out, tape, &s->err);
+}
+
+static float *
+read_all(const mete_arrays *arrays, const char *name, size_t count)
+{
+    const mete_array *array = mete_arrays_find(arrays, name);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(array);
+    CU_ASSERT_EQUAL_FATAL(array->count, count);
+    float *out = malloc(count * sizeof *out);
+    CU_ASSERT_EQUAL_FATAL(mete_array_read(array, 0, count, out, NULL), METE_OK);
+    return out;
+}
+
+/* Log-probabilities are those of the reference implementation's logits, to 1e-4. */
+static void
+check_family(const char *name)
+{
+    struct subject s;
+    char file[64];
+    mete_error err = {0};
+    snprintf(file, sizeof file, "%s/expect.safetensors", name);
+    mete_arrays *expect = mete_arrays_open(source(file), &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(expect);
+    float *token = read_all(expect, "tokens", STEPS);
+    float *want = read_all(expect, "logits", STEPS * VOCABULARY);
+    float *got = malloc(STEPS * VOCABULARY * sizeof *got);
+    mete__builder *builder = mete__builder_new();
+    mete_tape *tape = mete_tape_new();
+    if (!begin(&s, source(name), ""))
+        fprintf(stderr, "%s: %s\n", name, s.err.message);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(s.vector);
+    CU_ASSERT_EQUAL_FATAL(ask(&s, rows_of(builder, token), got, tape), METE_OK);
+    double off = 0;
+    for (size_t i = 0; i < STEPS; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < VOCABULARY; k++)
+            sum += exp((double)want[i * VOCABULARY + k]);
+        for (size_t k = 0; k < VOCABULARY; k++)
+            off = fmax(off, fabs((double)want[i * VOCABULARY + k] - log(sum) -
+                                 (double)got[i * VOCABULARY + k]));
+    }
+    if (!(off < 1e-4))
+        fprintf(stderr, "%s: off by %g\n", name, off);
+    CU_ASSERT(off < 1e-4);
+    mete_tape_free(tape);
+    mete__builder_free(builder);
+    mete_arrays_close(expect);
+    end(&s);
+    free(token);
+    free(want);
+    free(got);
+}
+
+static void
+conformance(void)
+{
+    check_family("llama");
+    check_family("qwen2");
+    check_family("qwen3");
+    check_family("gpt2");
+}
+
+/* Adapters begin as nothing, are all that is trained, and act as forward does once they are
+ * something. */
+static void
+adapters(void)
+{
+    struct subject plain, s;
+    mete_tape *tape = mete_tape_new();
+    mete__builder *builder = mete__builder_new();
+    float token[STEPS], *one = malloc(STEPS * VOCABULARY * sizeof *one),
+                        *two = malloc(STEPS * VOCABULARY * sizeof *two);
+    for (size_t i = 0; i < STEPS; i++)
+        token[i] = (float)(3 + i * 37 % 250);
+    const mete_batch *batch = rows_of(builder, token);
+    CU_ASSERT_FATAL(begin(&plain, source("qwen2"), ""));
+    CU_ASSERT_FATAL(begin(&s, source("qwen2"),
+                          "rank = 3; alpha = 6.0; targets = [\"qkv\", \"out\", \"up\", "
+                          "\"down\"];"));
+    /* (64 + 32 + 80 + 32 rows, 4 x (32, 32, 32, 40) columns) x rank 3 x 2 layers */
+    CU_ASSERT_EQUAL(s.policy->parameter_count, 2 * 3 * (64 + 32 + 80 + 32 + 3 * 32 + 40));
+    CU_ASSERT_EQUAL_FATAL(ask(&plain, batch, one, tape), METE_OK);
+    CU_ASSERT_EQUAL_FATAL(ask(&s, batch, two, tape), METE_OK);
+    for (size_t i = 0; i < STEPS * VOCABULARY; i++)
+        CU_ASSERT_DOUBLE_EQUAL_FATAL(one[i], two[i], 1e-5);
+    mete_rng rng = mete_rng_make(5, 0, 0);
+    for (size_t i = 0; i < s.policy->parameter_count; i++)
+        s.vector[i] += (float)(.1 * mete_rng_normal(&rng));
+
+    /* The gradient of sum_k c_k logits_k along one direction. */
+    size_t n = s.policy->parameter_count;
+    float *grad = calloc(n, sizeof *grad), *along = malloc(n * sizeof *along);
+    float *kept = malloc(n * sizeof *kept), *by = malloc(STEPS * VOCABULARY * sizeof *by);
+    memcpy(kept, s.vector, n * sizeof *kept);
+    for (size_t i = 0; i < n; i++)
+        along[i] = (float)mete_rng_normal(&rng);
+    for (size_t i = 0; i < STEPS * VOCABULARY; i++)
+        by[i] = (float)(.01 * mete_rng_normal(&rng));
+    mete_params params = {.size = sizeof params, .vector = s.vector, .count = n};
+    mete_query query = {
+        .size = sizeof query, .batch = batch, .count = STEPS, .want = METE_WANT_LOGITS};
+    mete_outputs adjoint = {.size = sizeof adjoint, .classes = VOCABULARY, .logits = by};
+    CU_ASSERT_EQUAL_FATAL(ask(&s, batch, one, tape), METE_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        mete__policy_backward(s.policy, &params, &query, &adjoint, tape, grad, &s.err), METE_OK);
+    double slope = 0, side[2], step = 1e-3;
+    for (size_t i = 0; i < n; i++)
+        slope += (double)grad[i] * (double)along[i];
+    for (int k = 0; k < 2; k++) {
+        for (size_t i = 0; i < n; i++)
+            s.vector[i] = kept[i] + (float)((k ? -step : step) * (double)along[i]);
+        CU_ASSERT_EQUAL_FATAL(ask(&s, batch, one, tape), METE_OK);
+        side[k] = 0;
+        for (size_t i = 0; i < STEPS * VOCABULARY; i++)
+            side[k] += (double)by[i] * (double)one[i];
+    }
+    CU_ASSERT_DOUBLE_EQUAL((side[0] - side[1]) / (2 * step), slope, .02 * fabs(slope) + .01);
+    CU_ASSERT(fabs(slope) > 1e-2);
+    mete_tape_free(tape);
+    mete__builder_free(builder);
+    end(&plain);
+    end(&s);
+    free(one);
+    free(two);
+    free(grad);
+    free(along);
+    free(kept);
+    free(by);
+}
+
+/* What was sampled with a cache and merged adapters has forward's log-probability. */
+static void
+adapters_act(void)
+{
+    struct subject s;
+    mete_error err;
+    static const mete_spaces text = {
+        .size = sizeof text, .single_turn = 1, .action = {.kind = METE_SPACE_TEXT}};
+    static const uint64_t episode[] = {1, 2, 3};
+    static const uint32_t step[3];
+    CU_ASSERT_FATAL(begin(&s, source("qwen3"), "rank = 2;"));
+    mete_rng rng = mete_rng_make(6, 0, 0);
+    for (size_t i = 0; i < s.policy->parameter_count; i++)
+        s.vector[i] += (float)(.1 * mete_rng_normal(&rng));
+    mete__builder *builder = mete__builder_new();
+    mete__builder_shape(builder, &(mete__shape){.text = true});
+    for (size_t i = 0; i < 3; i++)
+        mete__builder_row(builder, &(mete__row){.id = i + 1, .starts = true});
+    mete_lanes lanes = {.size = sizeof lanes,
+                        .count = 3,
+                        .episode = episode,
+                        .step = step,
+                        .context = mete__builder_batch(builder, &err),
+                        .temperature = 1};
+    mete_params params = {
+        .size = sizeof params, .vector = s.vector, .count = s.policy->parameter_count};
+    mete_actions *said = mete__actions_new(&text, &s.policy->info, 3);
+    CU_ASSERT_EQUAL_FATAL(mete__policy_act(s.policy, &params, &lanes, said, &s.err), METE_OK);
+    mete__builder *spoken = mete__builder_new();
+    mete__builder_shape(spoken, &(mete__shape){.text = true});
+    size_t total = 0;
+    float logp[200], want[200];
+    for (size_t i = 0; i < 3; i++) {
+        size_t count;
+        const mete_token *token = mete_actions_tokens(said, i, &count);
+        mete__builder_row(spoken, &(mete__row){.id = i + 1, .starts = true});
+        for (size_t k = 0; k < count; k++) {
+            mete__builder_step(spoken, &(mete__step){.action = token[k].id, .loss_mask = 1});
+            want[total++] = token[k].logp;
+        }
+    }
+    mete_query query = {.size = sizeof query,
+                        .batch = mete__builder_batch(spoken, &err),
+                        .count = total,
+                        .want = METE_WANT_LOGP};
+    mete_outputs out = {.size = sizeof out, .logp = logp};
+    mete_tape *tape = mete_tape_new();
+    CU_ASSERT_EQUAL_FATAL(mete__policy_forward(s.policy, &params, &query, &out, tape, &s.err),
+                          METE_OK);
+    CU_ASSERT(total >= 3);
+    for (size_t i = 0; i < total; i++)
+        CU_ASSERT_DOUBLE_EQUAL(logp[i], want[i], 1e-4);
+    mete_tape_free(tape);
+    mete__actions_free(said);
+    mete__builder_free(builder);
+    mete__builder_free(spoken);
+    end(&s);
+}
+
+/* ---- checkpoints that are not what they say ---------------------------------------------------- */
+
+static void
+put(const char *folder, const char *name, const void *bytes, size_t length)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    fwrite(bytes, 1, length, file);
+    fclose(file);
+}
+
+static char *
+get(const char *name, size_t *length)
+{
+    mete_buffer out = mete_buffer_make(0);
+    CU_ASSERT_EQUAL_FATAL(mete_file_read(source(name), 1 << 20, &out, NULL), METE_OK);
+    *length = out.length;
+    return out.data;
+}
+
+/* A copy of qwen2 with one place of its config changed; refused with a sentence that says `why`. */
+static void
+refuses(const char *folder, const char *from, const char *to, const char *why)
+{
+    struct subject s;
+    size_t length;
+    char *config = get("qwen2/config.json", &length), changed[4000];
+    const char *at = strstr(config, from);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(at);
+    snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - config), config, to,
+             at + strlen(from));
+    put(folder, "config.json", changed, strlen(changed));
+    CU_ASSERT_EQUAL(begin(&s, folder, ""), 0);
+    if (!strstr(s.err.message, why))
+        fprintf(stderr, "%s -> %s: %s\n", from, to, s.err.message);
+    CU_ASSERT_PTR_NOT_NULL(strstr(s.err.message, why));
+    end(&s);
+    free(config);
+}
+
+static void
+lies(void)
+{
+    struct subject s;
+    char folder[] = "/tmp/mete-model-XXXXXX", path[4096];
+    size_t length, weights;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(folder));
+    char *model = get("qwen2/model.safetensors", &weights);
+    put(folder, "model.safetensors", model, weights);
+    refuses(folder, "\"qwen2\"", "\"mamba\"", "\"model_type\" is \"mamba\"; llama, qwen2");
+    refuses(folder, "\"hidden_size\": 32", "\"hidden_size\": 64",
+            "is not 1 x 64, as config.json says");
+    refuses(folder, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", "has no array");
+    refuses(folder, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", "arrays where");
+    refuses(folder, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1e300", "whole number");
+    refuses(folder, "\"hidden_size\": 32,", "", "\"hidden_size\" is missing");
+    refuses(folder, "\"num_attention_heads\": 4", "\"num_attention_heads\": 3", "multiple");
+    refuses(folder, "\"silu\"", "\"relu\"", "\"hidden_act\" is \"relu\"; mete computes \"silu\"");
+    refuses(folder, "\"default\"", "\"yarn\"", "rope type \"yarn\"");
+    refuses(folder, "{", "[", "config.json");
+    char *config = get("qwen2/config.json", &length);
+    put(folder, "config.json", config, length);
+    for (size_t cut = 0; cut < weights; cut += cut < 200 ? 40 : weights / 5) {
+        put(folder, "model.safetensors", model, cut);
+        CU_ASSERT_EQUAL(begin(&s, folder, ""), 0);
+        CU_ASSERT_PTR_NOT_NULL(strstr(s.err.message, "model.safetensors"));
+        end(&s);
+    }
+    static const char *const indices[] = {"{\"weight_map\": {\"a\": \"../x.safetensors\"}}",
+                                          "{\"weight_map\": {\"a\": 3}}", "{\"weight_map\": []}",
+                                          "{", "{\"weight_map\": {\"a\": \"/etc/passwd\"}}"};
+    for (size_t i = 0; i < sizeof indices / sizeof *indices; i++) {
+        put(folder, "model.safetensors.index.json", indices[i], strlen(indices[i]));
+        CU_ASSERT_EQUAL(begin(&s, folder, ""), 0);
+        CU_ASSERT_PTR_NOT_NULL(strstr(s.err.message, "index.json"));
+        end(&s);
+    }
+    static const char *const files[] = {"config.json", "model.safetensors",
+                                        "model.safetensors.index.json"};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        unlink(path);
+    }
+    CU_ASSERT_EQUAL(begin(&s, folder, ""), 0);
+    end(&s);
+    rmdir(folder);
+    free(config);
+    free(model);
+}
+
+/* What is written is read, in its shape; half-precision numbers exactly. */
+static void
+arrays_there_and_back(void)
+{
+    char path[] = "/tmp/mete-arrays-XXXXXX";
+    mete_error err = {0};
+    static const float one[6] = {1, -2, 3.5f, 1e-30f, -0.0f, 6}, two[2] = {7, 8};
+    const mete_array_given given[] = {{"b", 2, {2, 3}, one}, {"a", 1, {2}, two}};
+    close(mkstemp(path));
+    CU_ASSERT_EQUAL_FATAL(mete_arrays_write(path, given, 2, &err), METE_OK);
+    mete_arrays *arrays = mete_arrays_open(path, &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(arrays);
+    CU_ASSERT_EQUAL(mete_arrays_count(arrays), 2);
+    CU_ASSERT_STRING_EQUAL(mete_arrays_at(arrays, 0)->name, "a");
+    const mete_array *b = mete_arrays_find(arrays, "b");
+    float got[6];
+    CU_ASSERT_EQUAL(b->dimensions, 2);
+    CU_ASSERT_EQUAL(b->shape[1], 3);
+    CU_ASSERT_EQUAL(mete_array_read(b, 0, 6, got, &err), METE_OK);
+    CU_ASSERT_EQUAL(memcmp(got, one, sizeof got), 0);
+    CU_ASSERT_EQUAL(mete_array_read(b, 4, 2, got, &err), METE_OK);
+    CU_ASSERT_EQUAL(got[1], 6);
+    CU_ASSERT_EQUAL(mete_array_read(b, 5, 2, got, &err), METE_EINVAL);
+    CU_ASSERT_PTR_NULL(mete_arrays_find(arrays, "c"));
+    mete_arrays_close(arrays);
+
+    /* float16: 1, -2, the least subnormal, the largest, infinity; bfloat16: 1, -2, pi cut */
+    static const char header[] =
+        "{\"h\":{\"dtype\":\"F16\",\"shape\":[5],\"data_offsets\":[0,10]},"
+        "\"g\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[10,16]}}";
+    static const uint16_t half[] = {0x3c00, 0xc000, 0x0001, 0x7bff, 0x7c00, 0x3f80, 0xc000, 0x4049};
+    static const float halves[] = {1, -2, 0x1p-24f, 65504, INFINITY}, brains[] = {1, -2, 3.140625f};
+    FILE *file = fopen(path, "w");
+    uint64_t length = sizeof header - 1;
+    fwrite(&length, 8, 1, file);
+    fwrite(header, 1, length, file);
+    fwrite(half, 1, sizeof half, file);
+    fclose(file);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(arrays = mete_arrays_open(path, &err));
+    CU_ASSERT_EQUAL(mete_array_read(mete_arrays_find(arrays, "h"), 0, 5, got, &err), METE_OK);
+    CU_ASSERT_EQUAL(memcmp(got, halves, sizeof halves), 0);
+    CU_ASSERT_EQUAL(mete_array_read(mete_arrays_find(arrays, "g"), 0, 3, got, &err), METE_OK);
+    CU_ASSERT_EQUAL(memcmp(got, brains, sizeof brains), 0);
+    mete_arrays_close(arrays);
+    unlink(path);
+}
+
+static int
+make_words(void)
+{
+    mete_buffer json = mete_buffer_make(0);
+    mete_tokeniser *bytes = mete_tokeniser_bytes(NULL, 0, NULL);
+    int fd = mkstemp(words);
+    int bad = !bytes || fd < 0 || mete_tokeniser_write(bytes, &json) ||
+              write(fd, json.data, json.length) != (ssize_t)json.length;
+    close(fd);
+    mete_tokeniser_free(bytes);
+    mete_buffer_free(&json);
+    return bad;
+}
+
+static int
+drop_words(void)
+{
+    return unlink(words);
+}
+
+void
+suite_transformer(void)
+{
+    CU_pSuite suite = CU_add_suite("transformer", make_words, drop_words);
+    CU_add_test(suite, "published layouts against the reference", conformance);
+    CU_add_test(suite, "adapters", adapters);
+    CU_add_test(suite, "adapters, acting", adapters_act);
+    CU_add_test(suite, "checkpoints that lie", lies);
+    CU_add_test(suite, "arrays there and back", arrays_there_and_back);
+}
