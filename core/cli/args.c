@@ -38,6 +38,9 @@ static const struct option table[] = {
     {"metric", required_argument, NULL, METE__TAKES_METRIC},
     {"until", required_argument, NULL, METE__TAKES_UNTIL},
     {"check", no_argument, NULL, METE__TAKES_CHECK},
+    {"where", required_argument, NULL, METE__TAKES_WHERE},
+    {"sort", required_argument, NULL, METE__TAKES_SORT},
+    {"columns", required_argument, NULL, METE__TAKES_COLUMNS},
     {"quiet", no_argument, NULL, METE__TAKES_QUIET},
     {"force", no_argument, NULL, METE__TAKES_FORCE},
     {"nodes", no_argument, NULL, METE__TAKES_NODES},
@@ -225,6 +228,15 @@ take(mete__args *args, int flag, const char *value)
     case METE__TAKES_CHECK:
         args->check = true;
         break;
+    case METE__TAKES_WHERE:
+        args->where[args->wheres++] = value;
+        break;
+    case METE__TAKES_SORT:
+        args->sort = value;
+        break;
+    case METE__TAKES_COLUMNS:
+        args->columns = value;
+        break;
     case METE__TAKES_QUIET:
         args->quiet = true;
         break;
@@ -273,9 +285,10 @@ mete__args_read(int argc, char **argv, unsigned takes, size_t least, size_t most
                 mete__args *args, int *code)
 {
     *args = (mete__args){.command = argv[0], .n = 1, .temperature = 1};
-    args->set = calloc(3 * ((size_t)argc + 1), sizeof *args->set);
+    args->set = calloc(4 * ((size_t)argc + 1), sizeof *args->set);
     args->word = args->set ? args->set + argc + 1 : NULL;
     args->metric = args->set ? args->word + argc + 1 : NULL;
+    args->where = args->set ? args->metric + argc + 1 : NULL;
     *code = args->set ? read_flags(argc, argv, takes, args) : METE__EXIT_FAILED;
     if (*code) {
         mete__args_free(args);
@@ -349,6 +362,23 @@ mete__log_stderr(void *user, const char *path, int level, const char *text)
     (void)user;
     if (level >= 2)
         mete__say("%s: %s", path, text);
+}
+
+void
+mete__put_plain(mete_buffer *out, mete_text text, const char *allowed)
+{
+    for (size_t at = 0; at < text.length;) {
+        uint32_t code = mete_utf8_next(text, &at);
+        bool control = code < 32 || (code >= 127 && code < 160);
+        /* marks that turn the direction of what follows can make a line read as another */
+        bool turns = code >= 0x202a && code <= 0x2069 && !(code > 0x202e && code < 0x2066);
+        if (turns)
+            mete_buffer_format(out, "\\u%04x", (unsigned)code);
+        else if (control && !(code && code < 128 && strchr(allowed, (int)code)))
+            mete_buffer_format(out, "\\x%02x", (unsigned)code);
+        else
+            mete_buffer_code(out, code);
+    }
 }
 
 bool

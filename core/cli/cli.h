@@ -3,6 +3,7 @@
 #define METE_CLI_CLI_H
 
 #include "engine/engine.h"
+#include <mete/text.h>
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -29,6 +30,9 @@ enum {
     METE__TAKES_FORCE = 1u << 7,
     METE__TAKES_NODES = 1u << 8,
     METE__TAKES_STRICT = 1u << 9,
+    METE__TAKES_WHERE = 1u << 10,
+    METE__TAKES_SORT = 1u << 11,
+    METE__TAKES_COLUMNS = 1u << 12,
     METE__TAKES_MEMORY = 1u << 13,
     METE__TAKES_UNTIL = 1u << 14,
     METE__TAKES_ARM = 1u << 15,
@@ -71,7 +75,10 @@ typedef struct mete__args {
     size_t words, metrics;
     const char *method; /* of sweep, as is this; 0: not given */
     uint64_t trials;
-    uint64_t until; /* of run and resume; 0: not given */
+    uint64_t until;     /* of run and resume; 0: not given */
+    const char **where; /* of runs, as are these */
+    size_t wheres;
+    const char *sort, *columns;
 } mete__args;
 
 /* Reads argv (argv[0] is the command's name). true: go on. false: *code is the exit code, and
@@ -98,9 +105,14 @@ void mete__log_stderr(void *user, const char *path, int level, const char *text)
 /* Is `name` one of the space separated `names`? */
 bool mete__has_word(const char *names, const char *name);
 
+/* `text` with what could command a terminal, but for characters of `allowed`, as \xNN, and what is
+ * not UTF-8 as U+FFFD. */
+void mete__put_plain(mete_buffer *out, mete_text text, const char *allowed);
+
 /* The commands. argv[0] is the command's name. */
 int mete__command_run(int argc, char **argv);
 int mete__command_resume(int argc, char **argv);
+int mete__command_runs(int argc, char **argv);
 int mete__command_score(int argc, char **argv);
 int mete__command_generate(int argc, char **argv);
 int mete__command_ablate(int argc, char **argv);

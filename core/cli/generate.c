@@ -233,20 +233,6 @@ take_record(struct generator *g, const mete__record *record)
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
-/* `text` with what could command a terminal as \xNN, and what is not UTF-8 as U+FFFD. */
-static void
-put_plain(mete_buffer *out, mete_text text)
-{
-    for (size_t at = 0; at < text.length;) {
-        uint32_t code = mete_utf8_next(text, &at);
-        if ((code < 32 && code != '\n' && code != '\t') || (code >= 127 && code < 160))
-            mete_buffer_format(out, "\\x%02x", (unsigned)code);
-        else
-            mete_buffer_code(out, code);
-    }
-    mete_buffer_byte(out, '\n');
-}
-
 static void
 put_member(mete_buffer *out, const char *name, mete_text text)
 {
@@ -331,10 +317,12 @@ answer(struct generator *g)
         const mete_reply *reply = mete_reply_at(got, i);
         uint64_t row = g->row + i / n + 1;
         count(g, reply);
-        if (g->args->json)
+        if (g->args->json) {
             put_json(&g->out, &g->prompt[i / n], row, i % n, reply);
-        else if (reply->status == METE_VALID)
-            put_plain(&g->out, reply->text);
+        } else if (reply->status == METE_VALID) {
+            mete__put_plain(&g->out, reply->text, "\n\t");
+            mete_buffer_byte(&g->out, '\n');
+        }
         if (reply->status != METE_VALID && !g->args->json && g->failed <= 10)
             mete__say("prompt %" PRIu64 ", sample %zu: %.*s", row, i % n, (int)reply->reason.length,
                       reply->reason.data);

@@ -551,7 +551,8 @@ part_named(mete__loop *loop, size_t wanted)
 static void
 put_evidence(mete_buffer *out, const char *name, double value)
 {
-    mete_buffer_format(out, "%s\"%s\":", out->data[out->length - 1] == '{' ? "" : ",", name);
+    mete_buffer_format(
+        out, "%s\"%s\":", out->length && out->data[out->length - 1] == '{' ? "" : ",", name);
     if (isfinite(value))
         mete_json_put_number(out, value);
     else
