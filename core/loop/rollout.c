@@ -50,6 +50,7 @@ mete__rollout_open(mete__rollout *r, mete__engine *engine, mete_node *environmen
                          .policy = policy,
                          .lanes = lanes,
                          .group = group,
+                         .together = group,
                          .steps = steps,
                          .evaluation = evaluation};
     bool columns = false;
@@ -131,10 +132,10 @@ static int
 start_lanes(mete__rollout *r, mete_error *err)
 {
     uint64_t first = r->id_base + r->collected * r->lanes;
-    size_t prompts = r->lanes / r->group;
+    size_t prompts = r->lanes / r->together;
     for (size_t i = 0; i < r->lanes; i++) {
         r->moved->episode[i] = first + i + 1;
-        r->moved->task[i] = r->collected * prompts + i / r->group;
+        r->moved->task[i] = r->collected * prompts + i / r->together;
         r->age[i] = 0;
     }
     /* Auto-reset ids leave the range of any later batch alone. */
@@ -235,7 +236,7 @@ add_turn(mete__rollout *r, const mete_actions *a, size_t lane, bool second)
                      .task_id = r->moved->task[lane],
                      .starts = true,
                      .terminated = true,
-                     .joins = second || (r->group > 1 && lane % r->group != 0)};
+                     .joins = second || lane % r->together != 0};
     if (r->now->prompt)
         row.prompt = r->now->prompt[lane];
     row.response = kind == METE_SPACE_TEXT         ? a->text[lane]
@@ -632,6 +633,8 @@ mete__rollout_batch(mete__rollout *r, const mete_params *params, uint32_t mode, 
                     const char *responses, const char *against, mete_error *err)
 {
     const mete_batch *batch;
+    /* Given texts are compared with none, so each stands for a prompt of its own. */
+    r->together = responses ? 1 : r->group;
     if (r->environment->spaces.single_turn) {
         batch = one_turn(r, params, mode, temperature, responses, against, err);
     } else if (responses) {
