@@ -175,7 +175,9 @@ check(mete__config *config, const mete__args *args)
         loop = mete__loop_new(engine, config, &sinks, &errors);
     }
     int code = METE__EXIT_INPUT;
-    if (engine && !errors.count && lint(engine) == METE__EXIT_DONE)
+    if (loop && !errors.count && mete__begin_from(loop, config))
+        ;
+    else if (engine && !errors.count && lint(engine) == METE__EXIT_DONE)
         code = print(engine, args->json);
     else if (engine && !errors.count)
         code = METE__EXIT_INPUT;

@@ -73,7 +73,7 @@ typedef struct mete__args {
     const char **word; /* each --arm or --over */
     const char **metric;
     size_t words, metrics;
-    const char *method; /* of sweep, as is this; 0: not given */
+    const char *method; /* of sweep, as is this, also of soup; 0: not given */
     uint64_t trials;
     uint64_t until;     /* of run and resume; 0: not given */
     const char **where; /* of runs, as are these */
@@ -109,6 +109,9 @@ bool mete__has_word(const char *names, const char *name);
  * not UTF-8 as U+FFFD. */
 void mete__put_plain(mete_buffer *out, mete_text text, const char *allowed);
 
+/* A sweep as its flags say; the exit code. */
+int mete__sweep_run(const mete__args *args);
+
 /* The commands. argv[0] is the command's name. */
 int mete__command_run(int argc, char **argv);
 int mete__command_resume(int argc, char **argv);
@@ -117,6 +120,7 @@ int mete__command_score(int argc, char **argv);
 int mete__command_generate(int argc, char **argv);
 int mete__command_ablate(int argc, char **argv);
 int mete__command_sweep(int argc, char **argv);
+int mete__command_soup(int argc, char **argv);
 int mete__command_check(int argc, char **argv);
 int mete__command_plugins(int argc, char **argv);
 int mete__command_new(int argc, char **argv);

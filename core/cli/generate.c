@@ -143,6 +143,8 @@ open_model(struct generator *g, const char *folder)
     int code = find_model(g, name);
     if (!code && folder)
         code = load_run(g, folder);
+    else if (!code && trained)
+        code = mete__begin_from(g->training.loop, g->training.config);
     if (!code && trained)
         mete__loop_announce(g->training.loop);
     return code;

@@ -72,6 +72,9 @@ mete__training_resolve(mete__training *training)
     for (size_t i = 0; i < count && good; i++)
         if (node[i]->plugin && node[i]->at)
             good = resolve_group(training, node[i]->at, node[i]->plugin->as.head.options, 0);
+    mete__value *policy = mete__value_get(mete__config_root(training->config), "policy");
+    if (good && policy)
+        good = resolve_value(training, mete__value_get(policy, "from"));
     if (good)
         good = resolve_stages(training,
                               mete__value_get(mete__config_root(training->config), "stages"));

@@ -87,6 +87,8 @@ go_on(mete__training *training)
         mete__checkpoint_free(checkpoint);
     } else if (mete__rundir_cut(training->rundir, (uint64_t[METE__RUN_MARKED]){0}, 0, &err)) {
         return refused(&err);
+    } else {
+        code = mete__begin_from(training->loop, training->config);
     }
     if (code)
         return code;

@@ -80,6 +80,8 @@ mete__command_run(int argc, char **argv)
     code = METE__EXIT_INPUT;
     if (training.config) {
         if (mete__training_open(&training))
+            code = mete__begin_from(training.loop, training.config);
+        if (!code)
             code = start(&training, args.operand[0]);
         mete__training_close(&training);
     }

@@ -415,10 +415,27 @@ sweep(mete__sweep *s, mete__value *root)
 }
 
 int
+mete__sweep_run(const mete__args *args)
+{
+    mete__errors errors = {0};
+    mete__config *config = mete__read_config(args, args->operand[0]);
+    if (!config)
+        return METE__EXIT_INPUT;
+    mete__sweep s = {.args = args, .config = args->operand[0]};
+    read_block(&s, config, &errors);
+    if (s.search == METE__GRID && !errors.count)
+        count_grid(&s, &errors);
+    int code = errors.count ? mete__report(&errors) : sweep(&s, mete__config_root(config));
+    free_trials(&s);
+    mete__dimensions_free(&s);
+    mete__config_free(config);
+    return code;
+}
+
+int
 mete__command_sweep(int argc, char **argv)
 {
     mete__args args;
-    mete__errors errors = {0};
     int code;
     if (!mete__args_read(argc, argv,
                          METE__TAKES_SET | METE__TAKES_JSON | METE__TAKES_OUT | METE__TAKES_QUIET |
@@ -430,24 +447,9 @@ mete__command_sweep(int argc, char **argv)
     bool known = !args.method;
     for (int k = 0; k < METE__SEARCHES && !known; k++)
         known = strcmp(args.method, mete__search_word[k]) == 0;
-    if (!known) {
-        code =
-            mete__misused("sweep", "--method is grid, random or halving, not \"%s\"", args.method);
-        mete__args_free(&args);
-        return code;
-    }
-    mete__config *config = mete__read_config(&args, args.operand[0]);
-    code = METE__EXIT_INPUT;
-    if (config) {
-        mete__sweep s = {.args = &args, .config = args.operand[0]};
-        read_block(&s, config, &errors);
-        if (s.search == METE__GRID && !errors.count)
-            count_grid(&s, &errors);
-        code = errors.count ? mete__report(&errors) : sweep(&s, mete__config_root(config));
-        free_trials(&s);
-        mete__dimensions_free(&s);
-    }
-    mete__config_free(config);
+    code = known ? mete__sweep_run(&args)
+                 : mete__misused("sweep", "--method is grid, random or halving, not \"%s\"",
+                                 args.method);
     mete__args_free(&args);
     return code;
 }

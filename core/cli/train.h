@@ -40,6 +40,9 @@ bool mete__training_resolve(mete__training *training);
 void mete__training_close(mete__training *training);
 /* Opens the files of run.metrics; after the rundir, before anything is written or cut. */
 int mete__training_outputs(mete__training *training, mete_error *err);
+/* Gives the policy of a loop that has not begun the parameters that policy.from names, if it does;
+ * the exit code after saying what is wrong. */
+int mete__begin_from(mete__loop *loop, mete__config *config);
 /* From where the loop stands to its end; the exit code. The rundir is open. */
 int mete__training_go(mete__training *training);
 /* Prints the loop's summary; the exit code. */

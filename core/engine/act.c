@@ -291,6 +291,28 @@ mete__policy_describe(mete_node *policy, const mete_spaces *spaces, const mete_b
     return METE_OK;
 }
 
+static void
+put_layout(const mete_node *policy, mete_buffer *out)
+{
+    mete_buffer_format(out, "%s%s", out->length ? " | " : "", policy->plugin->as.head.name);
+    for (size_t i = 0; i < policy->parameters; i++)
+        mete_buffer_format(out, ", %s %zux%zu", policy->parameter[i].name,
+                           policy->parameter[i].rows, policy->parameter[i].columns);
+    size_t at = policy->private_->number;
+    for (const mete_node *inner; (inner = inner_next(policy, &at));)
+        put_layout(inner, out);
+}
+
+char *
+mete__policy_layout(const mete_node *policy)
+{
+    mete_buffer out = mete_buffer_make(0);
+    put_layout(policy, &out);
+    char *text = out.status ? NULL : strndup(out.data, out.length);
+    mete_buffer_free(&out);
+    return text;
+}
+
 int
 mete__policy_init(mete_node *policy, float *vector, mete_error *err)
 {

@@ -199,6 +199,9 @@ void mete__episodes_end(mete__engine *engine, const mete_batch *batch);
 struct mete__checkpoint;
 int mete__engine_save(mete__engine *engine, struct mete__checkpoint *to, mete_error *err);
 int mete__engine_load(mete__engine *engine, const struct mete__checkpoint *from, mete_error *err);
+/* What a node and those below it learnt, from the checkpoint of another run; not episode states. */
+int mete__engine_adopt(mete__engine *engine, const mete_node *node,
+                       const struct mete__checkpoint *from, mete_error *err);
 
 /* From now on the time that `score` of each node takes is added up, over all threads; a node that
  * asks for its children itself (METE_LAZY) is told theirs too. */
@@ -216,6 +219,9 @@ mete__usage mete__node_usage(mete_node *node);
 /* Lets a text policy learn its vocabulary, then describes it: parameters are known after. */
 int mete__policy_describe(mete_node *policy, const mete_spaces *spaces, const mete_batch *texts,
                           mete_error *err);
+/* Plugins, names and shapes of its parameters in their order: equal for two policies just when the
+ * numbers of one mean the same in the other. Caller frees; NULL: out of memory. */
+char *mete__policy_layout(const mete_node *policy);
 /* Fills vector [parameter_count] with the declared initial values, seeded by parameter names. */
 int mete__policy_init(mete_node *policy, float *vector, mete_error *err);
 /* Models by name that rewards may ask ("policy", "reference", "old", ...): the vector to use, kept

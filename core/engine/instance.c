@@ -390,6 +390,8 @@ build_node(mete__engine *engine, mete_kind kind, mete__value *group, const char 
     if (kind == METE_KIND_ENVIRONMENT) /* the loop's words beside the environment's own */
         for (size_t i = 0; i < sizeof loop_words / sizeof *loop_words; i++)
             mete__value_get(group, loop_words[i]);
+    if (kind == METE_KIND_POLICY && strcmp(path, "policy") == 0)
+        mete__value_get(group, "from"); /* whoever begins a run reads it */
     mete__value *of = mete__value_get(group, "of");
     if (kind == METE_KIND_REWARD && of)
         build_children(engine, node, of);

@@ -65,7 +65,7 @@ missing(const mete_node *node, const char *name, mete_error *err)
 }
 
 static int
-load_node(mete_node *node, const mete__checkpoint *from, mete_error *err)
+load_learnt(mete_node *node, const mete__checkpoint *from, mete_error *err)
 {
     char name[1200];
     size_t count;
@@ -94,7 +94,17 @@ load_node(mete_node *node, const mete__checkpoint *from, mete_error *err)
         if (status)
             return mete__ctx_blame(node, status, err);
     }
-    size_t each = (size_t)node->plugin->as.head.episode_size;
+    return METE_OK;
+}
+
+static int
+load_node(mete_node *node, const mete__checkpoint *from, mete_error *err)
+{
+    char name[1200];
+    size_t count, each = (size_t)node->plugin->as.head.episode_size;
+    int status = load_learnt(node, from, err);
+    if (status)
+        return status;
     if (each) {
         entry_name(name, sizeof name, node, "episodes", "");
         count = SIZE_MAX;
@@ -129,5 +139,20 @@ mete__engine_load(mete__engine *engine, const mete__checkpoint *from, mete_error
     for (size_t i = 0; i < engine->nodes && !status; i++)
         if (engine->node[i]->plugin)
             status = load_node(engine->node[i], from, err);
+    return status;
+}
+
+int
+mete__engine_adopt(mete__engine *engine, const mete_node *node, const mete__checkpoint *from,
+                   mete_error *err)
+{
+    size_t length = strlen(node->path);
+    int status = METE_OK;
+    for (size_t i = 0; i < engine->nodes && !status; i++) {
+        mete_node *at = engine->node[i];
+        if (at->plugin && strncmp(at->path, node->path, length) == 0 &&
+            (!at->path[length] || at->path[length] == '.'))
+            status = load_learnt(at, from, err);
+    }
     return status;
 }

@@ -9,7 +9,12 @@ mete__loop_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err)
 {
     int64_t counter[3] = {(int64_t)loop->done, (int64_t)loop->version, (int64_t)loop->optimiser.t};
     size_t n = loop->parameters;
-    int status = mete__checkpoint_add(to, "loop/counters", METE_I64, 3, counter, err);
+    char *layout = mete__policy_layout(loop->policy);
+    int status = layout ? mete__checkpoint_note(to, "layout", layout, err)
+                        : mete_error_set(err, METE_ENOMEM, "out of memory");
+    free(layout);
+    if (!status)
+        status = mete__checkpoint_add(to, "loop/counters", METE_I64, 3, counter, err);
     if (!status)
         status = mete__checkpoint_add(to, "policy/parameters", METE_F32, n, loop->parameter, err);
     if (!status)
@@ -94,4 +99,18 @@ mete__loop_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
     if (!status)
         status = mete__engine_load(loop->engine, from, err);
     return status;
+}
+
+int
+mete__loop_adopt(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
+{
+    const char *then = mete__checkpoint_noted(from, "layout");
+    char *here = mete__policy_layout(loop->policy);
+    int status = here ? METE_OK : mete_error_set(err, METE_ENOMEM, "out of memory");
+    if (!status && then)
+        status = mete__layouts_agree(then, here, err);
+    free(here);
+    if (!status)
+        status = take(from, "policy/parameters", loop->parameters, loop->parameter, err);
+    return status ? status : mete__engine_adopt(loop->engine, loop->policy, from, err);
 }

@@ -47,6 +47,9 @@ int mete__loop_step(mete__loop *loop, mete_error *err);
  * counters, episode states. */
 int mete__loop_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err);
 int mete__loop_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err);
+/* Takes the policy's parameters, and what else it learnt, from a checkpoint of another run, before
+ * the first iteration. The layouts must agree; the error says where they do not. */
+int mete__loop_adopt(mete__loop *loop, const mete__checkpoint *from, mete_error *err);
 /* Makes the parameters, as they are now, known to the engine as the model "policy", and snapshots
  * taken by their names. An iteration does so itself. */
 void mete__loop_announce(mete__loop *loop);

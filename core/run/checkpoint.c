@@ -106,6 +106,56 @@ mete__checkpoint_get(const mete__checkpoint *checkpoint, const char *name, mete_
     return array->data;
 }
 
+void *
+mete__checkpoint_edit(mete__checkpoint *checkpoint, const char *name, mete_type element,
+                      size_t count)
+{
+    const mete__array *array = find(checkpoint, name);
+    return array && array->element == element && array->count == count ? array->data : NULL;
+}
+
+/* Is what `a` has under `prefix` in `b` too? */
+static bool
+within(const mete__checkpoint *a, const mete__checkpoint *b, const char *prefix)
+{
+    bool same = true;
+    for (size_t i = 0; i < a->arrays && same; i++) {
+        const mete__array *array = &a->array[i];
+        size_t length = strlen(array->name);
+        if (strncmp(array->name, prefix, strlen(prefix)) != 0 || length < 6 ||
+            strcmp(array->name + length - 6, "/bytes") != 0)
+            continue;
+        const mete__array *other = find(b, array->name);
+        same = other && other->element == METE_U8 && other->count == array->count &&
+               (!array->count || memcmp(other->data, array->data, array->count) == 0);
+    }
+    return same;
+}
+
+bool
+mete__checkpoint_same(const mete__checkpoint *a, const mete__checkpoint *b, const char *prefix)
+{
+    return within(a, b, prefix) && within(b, a, prefix);
+}
+
+int
+mete__layouts_agree(const char *then, const char *here, mete_error *err)
+{
+    size_t same = 0, item = 0;
+    while (then[same] && then[same] == here[same]) {
+        same++;
+        if (then[same] == ',' && here[same] == ',')
+            item = same + 2;
+    }
+    if (then[same] == here[same])
+        return METE_OK;
+    then += item;
+    here += item;
+    return mete_error_set(err, METE_EDATA,
+                          "the policies' layouts differ: it has \"%.*s\" where here is \"%.*s\"",
+                          (int)strcspn(then, ","), then, (int)strcspn(here, ","), here);
+}
+
 int
 mete__checkpoint_note(mete__checkpoint *checkpoint, const char *key, const char *value,
                       mete_error *err)

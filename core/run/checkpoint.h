@@ -5,6 +5,7 @@
 #define METE_RUN_CHECKPOINT_H
 
 #include <mete/base.h>
+#include <stdbool.h>
 
 typedef struct mete__checkpoint mete__checkpoint;
 
@@ -17,6 +18,15 @@ int mete__checkpoint_add(mete__checkpoint *checkpoint, const char *name, mete_ty
  * SIZE_MAX on entry: any; it is set). */
 const void *mete__checkpoint_get(const mete__checkpoint *checkpoint, const char *name,
                                  mete_type element, size_t *count);
+/* The array of that name, element and count, to be written to; NULL when there is none. */
+void *mete__checkpoint_edit(mete__checkpoint *checkpoint, const char *name, mete_type element,
+                            size_t count);
+/* Do nodes whose names begin with `prefix` keep the same bytes (METE_U8, ".../bytes") in both? */
+bool mete__checkpoint_same(const mete__checkpoint *a, const mete__checkpoint *b,
+                           const char *prefix);
+/* Do two layouts of parameters, as checkpoints note them under "layout", agree? METE_EDATA with
+ * where they part. */
+int mete__layouts_agree(const char *then, const char *here, mete_error *err);
 /* Short text facts: the manifest's own strings ("iteration", "seed", "blas", ...). */
 int mete__checkpoint_note(mete__checkpoint *checkpoint, const char *key, const char *value,
                           mete_error *err);
