@@ -379,7 +379,8 @@ void mete__timing_free(struct mete__timing *timing);
 struct mete__watch *mete__watch_read(mete__loop *loop, mete__errors *errors);
 void mete__watch_free(struct mete__watch *watch);
 /* Before a scored batch is learnt from: what the last step did to its rows' probabilities. */
-int mete__watch_look(mete__loop *loop, const mete_batch *batch, mete_error *err);
+int mete__watch_look(mete__loop *loop, const mete_batch *batch, double temperature,
+                     mete_error *err);
 /* Takes the batch just learnt from, and raises what it shows. */
 int mete__watch_step(mete__loop *loop, const mete_batch *batch, mete_error *err);
 /* Multiplies weights that were lowered, after the schedules wrote them. */

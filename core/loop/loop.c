@@ -531,7 +531,7 @@ train_once(mete__loop *loop, const mete__stage *stage, mete_error *err)
     if (!status && scored && loop->samples_every && loop->done % loop->samples_every == 0)
         status = mete__loop_samples(loop, batch, err);
     if (!status && scored)
-        status = mete__watch_look(loop, batch, err);
+        status = mete__watch_look(loop, batch, temperature, err);
     mete__timing_lap(loop, METE__LAP_WATCH);
     if (!status && loop->policy->info.gradient)
         status = mete__train_batch(loop, stage, batch, err);

@@ -839,12 +839,17 @@ add_metrics(mete__loop *loop)
 }
 
 int
-mete__watch_look(mete__loop *loop, const mete_batch *batch, mete_error *err)
+mete__watch_look(mete__loop *loop, const mete_batch *batch, double temperature, mete_error *err)
 {
     struct mete__watch *w = loop->watch;
     size_t bytes = loop->parameters * sizeof(float);
     bool first;
-    if (!w || !w->gold || !batch->episodes || !batch->logp)
+    if (!w)
+        return METE_OK;
+    w->stepped = false;
+    /* only at temperature 1 is the distribution that was sampled from the policy's own */
+    if (!w->gold || !batch->episodes || !batch->logp || !loop->policy->info.gradient ||
+        temperature < 1 || temperature > 1)
         return METE_OK;
     int status = ready(loop, batch, err);
     if (status)
