@@ -166,6 +166,20 @@ def other_cartpole():
     line("cartpole, 1024 lanes, random actions", f"{median(ours) / 1e6:.0f} M steps/s", median(a / b for a, b in zip(ours, theirs)), f"{os.path.basename(path)} ({median(theirs) / 1e6:.1f} M)", 8)
 
 
+def attribution():
+    """Seconds of a run's own timing.jsonl, iterations that are scored, without evaluation; at least two gradient samples."""
+    for config, sets in (
+        ("quickstart.cfg", ["stages[0].iterations=30", "stages[1].iterations=120", "evaluate.episodes=32"]),
+        ("control/ppo_cartpole.cfg", ["run.iterations=100"]),
+    ):
+        shutil.rmtree("attribution", ignore_errors=True)
+        once(METE, "run", f"{SOURCE}/conf/{config}", "--out", "attribution", "--quiet", "--threads", "1", *sum((["--set", s] for s in sets), []))
+        with open("attribution/timing.jsonl") as lines:
+            rows = [row["seconds"] for row in map(json.loads, lines) if row["seconds"]["score"] > 1e-6]
+        share = sum(row["attribution"] for row in rows) / sum(row["total"] - row["evaluate"] for row in rows)
+        print(f"attribution, {config}: {100 * share:.2f}% of a step (target: at most 3%; {'reached' if share <= 0.03 else 'MISSED'})", flush=True)
+
+
 write_texts()
-for part in (boundary, other_cartpole, numbers, score, tape, learning, plugins, null_make):
+for part in (boundary, other_cartpole, numbers, score, tape, learning, attribution, plugins, null_make):
     part()
