@@ -172,6 +172,29 @@ ends_and_groups(void)
     close_loop(&o);
 }
 
+/* The range is the run's, over a resume too: a total that shrinks never comes back to its top. */
+static void
+range_is_resumed(void)
+{
+    static const char *const reward = "{ use = \"sum\"; of = ( { name = \"a\"; " LONG
+                                      " weight = { from = 1.0; to = 0.01; over = 1; }; },"
+                                      " { name = \"b\"; weight = 0.0; " HAS " } ); }";
+    mete_error err = {0};
+    struct opened first = first_step("rloo", reward);
+    write_candidates();
+    struct opened second = open_loop(chooses("rloo", reward));
+    mete__checkpoint *checkpoint = mete__checkpoint_new();
+    CU_ASSERT(metric(&first, "attribution/ceiling/reward") > 0);
+    CU_ASSERT_EQUAL_FATAL(mete__loop_save(first.loop, checkpoint, &err), METE_OK);
+    CU_ASSERT_EQUAL_FATAL(mete__loop_load(second.loop, checkpoint, &err), METE_OK);
+    CU_ASSERT_EQUAL_FATAL(mete__loop_step(second.loop, &err), METE_OK);
+    CU_ASSERT_EQUAL(metric(&second, "attribution/ceiling/reward"), 0);
+    mete__checkpoint_free(checkpoint);
+    remove("attribution.jsonl");
+    close_loop(&first);
+    close_loop(&second);
+}
+
 /* Sampling gradients only looks: the parameters are the same without. */
 static void
 looking_changes_nothing(void)
@@ -261,6 +284,7 @@ suite_attribution(void)
     CU_add_test(suite, "two nodes of one kind", two_of_one_kind);
     CU_add_test(suite, "shares add up", shares_add_up);
     CU_add_test(suite, "ends and groups", ends_and_groups);
+    CU_add_test(suite, "the range is resumed", range_is_resumed);
     CU_add_test(suite, "looking changes nothing", looking_changes_nothing);
     CU_add_test(suite, "what plugins measure", own_measures);
     CU_add_test(suite, "what models were asked", models_asked);
