@@ -6,7 +6,6 @@
  * et al. 2022, arXiv:2205.14135, section 3). */
 #include "nn/tape.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
@@ -115,22 +114,13 @@ lane_of(const struct attention *a, const mete_var *q, const mete_var *k, const m
                          .lse = a->lse + from * a->heads + head};
 }
 
-/* c [m x n] (ldc) = alpha op(a) op(b) + beta c */
-static void
-product(int ta, int tb, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
-        const float *b, size_t ldb, float beta, float *c, size_t ldc)
-{
-    cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans,
-                (int)m, (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
-}
-
 static void
 lane_forward(const struct attention *a, const struct lane *l)
 {
     for (size_t from = 0; from < l->length; from += BLOCK) {
         size_t rows = l->length - from < BLOCK ? l->length - from : BLOCK, keys = from + rows;
-        product(0, 1, rows, keys, a->width, a->scale, l->q + from * l->q_step, l->q_step, l->k,
-                l->k_step, 0, a->score, keys);
+        mete__product(0, 1, rows, keys, a->width, a->scale, l->q + from * l->q_step, l->q_step,
+                      l->k, l->k_step, 0, a->score, keys);
         for (size_t i = 0; i < rows; i++) {
             float *row = a->score + i * keys;
             size_t seen = from + i + 1;
@@ -140,8 +130,8 @@ lane_forward(const struct attention *a, const struct lane *l)
             memset(row + seen, 0, (keys - seen) * sizeof *row);
             l->lse[(from + i) * l->heads] = lse;
         }
-        product(0, 0, rows, a->width, keys, 1, a->score, keys, l->v, l->k_step, 0,
-                l->out + from * l->q_step, l->q_step);
+        mete__product(0, 0, rows, a->width, keys, 1, a->score, keys, l->v, l->k_step, 0,
+                      l->out + from * l->q_step, l->q_step);
     }
 }
 
@@ -155,8 +145,8 @@ lane_backward(const struct attention *a, const struct lane *l, const float *g, f
     for (size_t from = 0; from < l->length; from += BLOCK) {
         size_t rows = l->length - from < BLOCK ? l->length - from : BLOCK, keys = from + rows;
         const float *q = l->q + from * l->q_step, *grad = g + from * l->q_step;
-        product(0, 1, rows, keys, a->width, a->scale, q, l->q_step, l->k, l->k_step, 0, a->score,
-                keys);
+        mete__product(0, 1, rows, keys, a->width, a->scale, q, l->q_step, l->k, l->k_step, 0,
+                      a->score, keys);
         for (size_t i = 0; i < rows; i++) {
             float *row = a->score + i * keys;
             size_t seen = from + i + 1;
@@ -164,9 +154,10 @@ lane_backward(const struct attention *a, const struct lane *l, const float *g, f
             memset(row + seen, 0, (keys - seen) * sizeof *row);
         }
         if (dv)
-            product(1, 0, keys, a->width, rows, 1, a->score, keys, grad, l->q_step, 1, dv,
-                    l->k_step);
-        product(0, 1, rows, keys, a->width, 1, grad, l->q_step, l->v, l->k_step, 0, a->other, keys);
+            mete__product(1, 0, keys, a->width, rows, 1, a->score, keys, grad, l->q_step, 1, dv,
+                          l->k_step);
+        mete__product(0, 1, rows, keys, a->width, 1, grad, l->q_step, l->v, l->k_step, 0, a->other,
+                      keys);
         for (size_t i = 0; i < rows; i++) {
             float along =
                 mete__dot(grad + i * l->q_step, l->out + (from + i) * l->q_step, a->width);
@@ -175,11 +166,11 @@ lane_backward(const struct attention *a, const struct lane *l, const float *g, f
                 row[t] *= back[t] - along;
         }
         if (dq)
-            product(0, 0, rows, a->width, keys, a->scale, a->score, keys, l->k, l->k_step, 1,
-                    dq + from * l->q_step, l->q_step);
+            mete__product(0, 0, rows, a->width, keys, a->scale, a->score, keys, l->k, l->k_step, 1,
+                          dq + from * l->q_step, l->q_step);
         if (dk)
-            product(1, 0, keys, a->width, rows, a->scale, a->score, keys, q, l->q_step, 1, dk,
-                    l->k_step);
+            mete__product(1, 0, keys, a->width, rows, a->scale, a->score, keys, q, l->q_step, 1, dk,
+                          l->k_step);
     }
 }
 
@@ -207,16 +198,14 @@ mete_attention(mete_tape *tape, mete_var *q, mete_var *k, mete_var *v, size_t he
 {
     if (!q || !k || !v || !heads || !groups || heads % groups || q->columns % heads ||
         k->columns != q->columns / heads * groups || v->columns != k->columns ||
-        k->rows != q->rows || v->rows != q->rows || offset[sequences] != q->rows)
+        k->rows != q->rows || v->rows != q->rows || !mete__packs(offset, sequences, q->rows))
         return mete__op_fail(tape, "attention", q, k);
     struct attention *a = mete_tape_take(tape, sizeof *a);
     mete_var *y = mete__op_new(tape, q->rows, q->columns, attention_back, q, k, v, a);
     if (!y || !a)
         return NULL;
     *a = (struct attention){heads, groups, q->columns / heads, sequences, .scale = scale};
-    size_t longest = 0;
-    for (size_t s = 0; s < sequences; s++)
-        longest = offset[s + 1] - offset[s] > longest ? offset[s + 1] - offset[s] : longest;
+    size_t longest = mete__longest(offset, sequences);
     a->offset = mete_tape_take(tape, (sequences + 1) * sizeof *a->offset);
     a->lse = mete_tape_take(tape, (q->rows * heads + 1) * sizeof *a->lse);
     a->score = mete_tape_take(tape, (longest * BLOCK + 1) * sizeof *a->score);

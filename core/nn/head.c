@@ -6,7 +6,6 @@
  * the memory. Rows without a target are left out of all of it. */
 #include "nn/tape.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
@@ -33,9 +32,8 @@ logits(const struct head *h, const mete_var *w, const mete_var *b, size_t from, 
        float *out)
 {
     size_t vocabulary = w->rows, width = w->columns;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)vocabulary, (int)width,
-                h->cool, h->x + from * width, (int)width, w->data, (int)width, 0, out,
-                (int)vocabulary);
+    mete__product(0, 1, n, vocabulary, width, h->cool, h->x + from * width, width, w->data, width,
+                  0, out, vocabulary);
     for (size_t i = 0; b && i < n; i++)
         mete__add_scaled(out + i * vocabulary, h->cool, b->data, vocabulary);
 }
@@ -105,11 +103,11 @@ backward_block(const struct head *h, const mete_var *w, const mete_var *b, size_
             mete__add_scaled(db, 1, p, vocabulary);
     }
     if (dw)
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)vocabulary, (int)width, (int)n, 1,
-                    tile, (int)vocabulary, h->x + from * width, (int)width, 1, dw, (int)width);
+        mete__product(1, 0, vocabulary, width, n, 1, tile, vocabulary, h->x + from * width, width,
+                      1, dw, width);
     if (dx)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)width, (int)vocabulary,
-                    1, tile, (int)vocabulary, w->data, (int)width, 0, dx, (int)width);
+        mete__product(0, 0, n, width, vocabulary, 1, tile, vocabulary, w->data, width, 0, dx,
+                      width);
 }
 
 static void

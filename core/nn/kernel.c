@@ -127,6 +127,13 @@ mete__tanh(float *x, size_t n)
         x[i] = tanh_one(x[i]);
 }
 
+METE_WIDE void
+mete__sigmoid(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = 1 / (1 + exp_one(-x[i]));
+}
+
 METE_WIDE static void
 relu(float *x, size_t n)
 {
@@ -220,6 +227,28 @@ mete__slope(mete_activation act, const float *from, float *slope, size_t n)
     else
         for (size_t i = 0; i < n; i++)
             slope[i] = act == METE_RELU ? from[i] > 0 : 1;
+}
+
+METE_WIDE void
+mete__add_rows(const float *restrict x, size_t rows, size_t columns, float *restrict sum)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t k = 0; k < columns; k++)
+            sum[k] += x[i * columns + k];
+}
+
+void
+mete__product(int ta, int tb, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
+              const float *b, size_t ldb, float beta, float *c, size_t ldc)
+{
+    if (!m || !n || !k)
+        return;
+    if (m == 1 && !ta)
+        cblas_sgemv(CblasRowMajor, tb ? CblasNoTrans : CblasTrans, (int)(tb ? n : k),
+                    (int)(tb ? k : n), alpha, b, (int)ldb, a, 1, beta, c, 1);
+    else
+        cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans,
+                    (int)m, (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
 }
 
 void

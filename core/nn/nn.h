@@ -16,12 +16,20 @@ size_t mete__tape_blocks(const mete_tape *tape);
  * vectorise. */
 void mete__tanh(float *x, size_t n);
 void mete__exp(const float *x, float *out, size_t n);
+void mete__sigmoid(float *x, size_t n);
 /* exp(x - less), and its sum. */
 void mete__exp_less(const float *x, float *out, size_t n, float less);
 double mete__exp_sum(const float *x, size_t n, float less);
 float mete__max(const float *x, size_t n); /* n > 0 */
 float mete__dot(const float *a, const float *b, size_t n);
 void mete__add_scaled(float *to, float scale, const float *x, size_t n); /* to += scale x */
+/* sum += each of the rows */
+void mete__add_rows(const float *x, size_t rows, size_t columns, float *sum);
+/* c [m x n] = alpha op(a) op(b) + beta c, op(a) [m x k], transposed where ta or tb; lda, ldb and
+ * ldc are floats from a row to the next. A single row goes to gemv. Where m, n or k is 0, c stays.
+ */
+void mete__product(int ta, int tb, size_t m, size_t n, size_t k, float alpha, const float *a,
+                   size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc);
 /* Numbers of softmaxes mete_vocab_logp keeps for backward rather than compute them anew. */
 extern size_t mete__vocab_kept;
 /* The activation in place. */

@@ -3,7 +3,6 @@
  * In every backward, y is the result with its gradient set; inputs' gradients are added to. */
 #include "nn/tape.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
@@ -19,31 +18,7 @@ same(const mete_var *a, const mete_var *b)
     return a->rows == b->rows && a->columns == b->columns;
 }
 
-/* c [m x n] += op(a) op(b) over k; one row or column goes to gemv. */
-static void
-product_add(int ta, int tb, size_t m, size_t n, size_t k, const float *a, size_t lda,
-            const float *b, size_t ldb, float *c)
-{
-    if (!m || !n || !k)
-        return;
-    if (m == 1 && !ta)
-        cblas_sgemv(CblasRowMajor, tb ? CblasNoTrans : CblasTrans, (int)(tb ? n : k),
-                    (int)(tb ? k : n), 1, b, (int)ldb, a, 1, 1, c, 1);
-    else
-        cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans,
-                    (int)m, (int)n, (int)k, 1, a, (int)lda, b, (int)ldb, 1, c, (int)n);
-}
-
 /* ---- products -------------------------------------------------------------------------------- */
-
-/* sum += each of the rows */
-METE_WIDE static void
-add_rows(const float *restrict x, size_t rows, size_t columns, float *restrict sum)
-{
-    for (size_t i = 0; i < rows; i++)
-        for (size_t k = 0; k < columns; k++)
-            sum[k] += x[i * columns + k];
-}
 
 /* grad *= the activation's derivative, in pieces that stay in the cache. */
 static void
@@ -74,11 +49,11 @@ dense_back(mete_tape *tape, mete_var *y, mete_var *const *in, void *memory)
     float *dx = mete_grad_of(tape, x), *dw = mete_grad_of(tape, w);
     float *db = b ? mete_grad_of(tape, b) : NULL;
     if (dw)
-        product_add(1, 0, outs, ins, n, y->grad, outs, x->data, ins, dw);
+        mete__product(1, 0, outs, ins, n, 1, y->grad, outs, x->data, ins, 1, dw, ins);
     if (dx)
-        product_add(0, 0, n, ins, outs, y->grad, outs, w->data, ins, dx);
+        mete__product(0, 0, n, ins, outs, 1, y->grad, outs, w->data, ins, 1, dx, ins);
     if (db)
-        add_rows(y->grad, n, outs, db);
+        mete__add_rows(y->grad, n, outs, db);
 }
 
 mete_var *
@@ -109,11 +84,11 @@ matmul_back(mete_tape *tape, mete_var *y, mete_var *const *in, void *memory)
     float *da = mete_grad_of(tape, a), *db = mete_grad_of(tape, b);
     (void)memory;
     if (da)
-        product_add(0, 1, a->rows, a->columns, y->columns, y->grad, y->columns, b->data, b->columns,
-                    da);
+        mete__product(0, 1, a->rows, a->columns, y->columns, 1, y->grad, y->columns, b->data,
+                      b->columns, 1, da, a->columns);
     if (db)
-        product_add(1, 0, b->rows, b->columns, y->rows, a->data, a->columns, y->grad, y->columns,
-                    db);
+        mete__product(1, 0, b->rows, b->columns, y->rows, 1, a->data, a->columns, y->grad,
+                      y->columns, 1, db, b->columns);
 }
 
 mete_var *
@@ -125,8 +100,8 @@ mete_matmul(mete_tape *tape, mete_var *a, mete_var *b)
     if (!y)
         return NULL;
     memset(y->data, 0, size_of(y) * sizeof(float));
-    product_add(0, 0, a->rows, b->columns, a->columns, a->data, a->columns, b->data, b->columns,
-                y->data);
+    mete__product(0, 0, a->rows, b->columns, a->columns, 1, a->data, a->columns, b->data,
+                  b->columns, 1, y->data, b->columns);
     return y;
 }
 

@@ -113,6 +113,32 @@ mete__op_new(mete_tape *tape, size_t rows, size_t columns, mete_back back, mete_
     return &op->var;
 }
 
+void
+mete__op_fourth(mete_var *y, mete_var *input)
+{
+    mete__op *op = y->op;
+    op->input[3] = input;
+    op->wants |= input && ((mete__op *)input->op)->wants;
+}
+
+int
+mete__packs(const uint32_t *offset, size_t sequences, size_t n)
+{
+    int fits = offset[0] == 0 && offset[sequences] == n;
+    for (size_t s = 0; s < sequences; s++)
+        fits &= offset[s] <= offset[s + 1];
+    return fits;
+}
+
+size_t
+mete__longest(const uint32_t *offset, size_t sequences)
+{
+    size_t longest = 0;
+    for (size_t s = 0; s < sequences; s++)
+        longest = offset[s + 1] - offset[s] > longest ? offset[s + 1] - offset[s] : longest;
+    return longest;
+}
+
 mete_var *
 mete_custom(mete_tape *tape, size_t rows, size_t columns, mete_back back, mete_var *const *input,
             size_t inputs, void *memory)
@@ -175,13 +201,66 @@ mete_seed(mete_tape *tape, mete_var *x, const float *adjoint)
         grad[i] += adjoint ? adjoint[i] : 1;
 }
 
+static void
+backward_from(mete_tape *tape, mete__op *last)
+{
+    for (mete__op *op = last; op && !tape->err.code; op = op->before)
+        if (op->back && op->wants && op->var.grad)
+            op->back(tape, &op->var, op->input, op->memory);
+}
+
 int
 mete_tape_backward(mete_tape *tape, float *grad)
 {
     tape->flat = grad;
-    for (mete__op *op = tape->last; op && !tape->err.code; op = op->before)
-        if (op->back && op->wants && op->var.grad)
-            op->back(tape, &op->var, op->input, op->memory);
+    backward_from(tape, tape->last);
     tape->flat = NULL;
     return tape->err.code;
+}
+
+struct checkpoint {
+    mete_segment segment;
+    void *memory;
+    size_t inputs;
+};
+
+/* The segment once more, this time to stay until its own backward is done. The inputs' gradients
+ * are made before the mark, for they outlive it. */
+static void
+checkpoint_back(mete_tape *tape, mete_var *y, mete_var *const *in, void *memory)
+{
+    const struct checkpoint *c = memory;
+    for (size_t i = 0; i < c->inputs; i++)
+        mete_grad_of(tape, in[i]);
+    mete__arena_mark mark = mete__arena_marked(tape->arena);
+    mete__op *last = tape->last;
+    tape->last = NULL;
+    mete_var *again = c->segment(tape, in, c->memory);
+    mete_seed(tape, again, y->grad);
+    backward_from(tape, tape->last);
+    tape->last = last;
+    mete__arena_release(tape->arena, mark);
+}
+
+mete_var *
+mete_checkpoint(mete_tape *tape, size_t rows, size_t columns, mete_segment segment,
+                mete_var *const *input, size_t inputs, void *memory)
+{
+    struct checkpoint *c = mete_tape_take(tape, sizeof *c);
+    mete_var *y = mete_custom(tape, rows, columns, checkpoint_back, input, inputs, c);
+    if (!c || !y)
+        return NULL;
+    *c = (struct checkpoint){segment, memory, inputs};
+    mete__op *op = y->op;
+    mete__arena_mark mark = mete__arena_marked(tape->arena);
+    mete_var *result = segment(tape, op->input, memory);
+    if (result && (result->rows != rows || result->columns != columns))
+        result = mete__op_fail(tape, "checkpoint", result, y);
+    if (result) {
+        memcpy(y->data, result->data, rows * columns * sizeof(float));
+        op->wants = ((mete__op *)result->op)->wants;
+    }
+    tape->last = op;
+    mete__arena_release(tape->arena, mark);
+    return result ? y : NULL;
 }

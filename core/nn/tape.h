@@ -31,6 +31,12 @@ struct mete_tape {
  * error. Data is not initialised. */
 mete_var *mete__op_new(mete_tape *tape, size_t rows, size_t columns, mete_back back, mete_var *a,
                        mete_var *b, mete_var *c, void *memory);
+/* Gives y, just made, a fourth input (NULL: none). */
+void mete__op_fourth(mete_var *y, mete_var *input);
+/* offset [sequences + 1] cuts exactly n rows into sequences: it starts at 0, never falls, ends at
+ * n. */
+int mete__packs(const uint32_t *offset, size_t sequences, size_t n);
+size_t mete__longest(const uint32_t *offset, size_t sequences);
 /* Records that shapes do not fit; NULL. */
 mete_var *mete__op_fail(mete_tape *tape, const char *what, const mete_var *a, const mete_var *b);
 

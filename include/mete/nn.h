@@ -127,6 +127,101 @@ METE_API mete_var *mete_attention(mete_tape *tape, mete_var *q, mete_var *k, met
 METE_API mete_var *mete_vocab_logp(mete_tape *tape, mete_var *x, mete_var *w, mete_var *b,
                                    const int32_t *target, float temperature, int entropy);
 
+/* ---- layers over packed sequences -------------------------------------------------------------
+ *
+ * Rows [offset[s], offset[s + 1]) are sequence s, and may be none; offset [sequences + 1] starts at
+ * 0 and ends at the number of rows. */
+
+/* Gated recurrent units (Cho et al. 2014), the reset gate after the product as in cuDNN and
+ * PyTorch: r, z = sigmoid(x + u h + b), c = tanh(x_c + r (u_c h + b_c)), h' = c + z (h - c). gates
+ * [n x 3 hidden]: r, z, c of the input, a mete_dense; u [3 hidden x hidden], b [1 x 3 hidden] or
+ * NULL; start [sequences x hidden], or NULL for zeros -> [n x hidden]. */
+METE_API mete_var *mete_gru(mete_tape *tape, mete_var *gates, mete_var *u, mete_var *b,
+                            mete_var *start, const uint32_t *offset, size_t sequences);
+/* Long short-term memory (Hochreiter & Schmidhuber 1997; Gers et al. 2000): i, f, o = sigmoid, g =
+ * tanh of x + u h + b, c' = f c + i g, h' = o tanh c'. gates [n x 4 hidden]: i, f, g, o; u [4
+ * hidden x hidden], b [1 x 4 hidden] or NULL. A state is h, then c: start [sequences x 2 hidden] or
+ * NULL -> [n x 2 hidden], its first half what the next layer reads. */
+METE_API mete_var *mete_lstm(mete_tape *tape, mete_var *gates, mete_var *u, mete_var *b,
+                             mete_var *start, const uint32_t *offset, size_t sequences);
+/* Diagonal state-space layer, S4D (Gu et al. 2022, arXiv:2206.11893), discretised by zero-order
+ * hold: each channel h of x [n x channels] has N complex states with A = -exp(a[h][i]) + i a[h][N +
+ * i], B = 1, C = c[h][i] + i c[h][N + i], and the time step exp(step[h]); step [1 x channels], a
+ * and c [channels x 2N]. Starts at zero. The skip D u is the caller's: mete_add(y, mete_mul(x, d)).
+ * Usual starts (S4D-Lin): exp(step) log-uniform in [.001, .1], A_i = -1/2 + i pi i, C standard
+ * normal. Memory: 32 N numbers for each row of the longest sequence. -> x's shape. */
+METE_API mete_var *mete_s4d(mete_tape *tape, mete_var *x, mete_var *step, mete_var *a, mete_var *c,
+                            const uint32_t *offset, size_t sequences);
+/* Convolution along each sequence, zeros beyond its ends: y[t] = b + sum over taps j < width of w_j
+ * x[t + (j - (width - 1) + ahead) dilation]. ahead 0 is causal, (width - 1) / 2 centred. x [n x
+ * channels], w [out x (width x channels)], tap by tap; b [1 x out] or NULL -> [n x out]. */
+METE_API mete_var *mete_conv1d(mete_tape *tape, mete_var *x, mete_var *w, mete_var *b, size_t width,
+                               size_t dilation, size_t ahead, const uint32_t *offset,
+                               size_t sequences);
+
+/* ---- images ---------------------------------------------------------------------------------- */
+
+/* Images of channels planes of height x width; a square kernel; padding < kernel on each side. */
+typedef struct mete_conv2d_shape {
+    size_t channels, height, width, kernel, stride, padding;
+} mete_conv2d_shape;
+
+/* Convolution (cross-correlation) of each row of x [n x channels height width], planes one after
+ * another: w [out x (channels x kernel x kernel)], b [1 x out] or NULL -> [n x out tall broad],
+ * tall = (height + 2 padding - kernel) / stride + 1, broad likewise. */
+METE_API mete_var *mete_conv2d(mete_tape *tape, mete_var *x, mete_var *w, mete_var *b,
+                               mete_conv2d_shape shape);
+
+/* ---- mixtures of experts: route, gather, a product an expert, combine -------------------------
+ *
+ *   weight = mete_route(t, logits, k, &plan);
+ *   y = mete_rows_of(t, x, plan.source, plan.rows);
+ *   y = mete_dense_groups(t, y, w, b, plan.offset, experts);
+ *   y = mete_combine(t, y, weight, plan.place);
+ */
+
+/* Who goes where; on the tape, until reset. */
+typedef struct mete_route_plan {
+    size_t rows;            /* n k, in the order of experts */
+    const uint32_t *offset; /* [experts + 1] rows of each expert */
+    const int32_t *source;  /* [rows] the row of x that is there */
+    const int32_t *place;   /* [n k] where row i's j-th choice is */
+} mete_route_plan;
+
+/* Each row's k largest of logits [n x experts], in falling order, and their softmax (Shazeer et al.
+ * 2017) -> [n x k]; gradients pass to the chosen. */
+METE_API mete_var *mete_route(mete_tape *tape, mete_var *logits, size_t k, mete_route_plan *plan);
+/* Auxiliary loss for an even load (Fedus et al. 2022, equation 4): experts x sum over experts of
+ * the part of choices times the mean probability, 1 when even -> [1 x 1]. */
+METE_API mete_var *mete_route_balance(mete_tape *tape, mete_var *logits,
+                                      const mete_route_plan *plan);
+/* x_e w_e' + b_e for rows [offset[e], offset[e + 1]) of x: w [groups out x in], b [groups x out] or
+ * NULL -> [n x out]. */
+METE_API mete_var *mete_dense_groups(mete_tape *tape, mete_var *x, mete_var *w, mete_var *b,
+                                     const uint32_t *offset, size_t groups);
+/* Sum over j of weight[i][j] x[place[i k + j]], nothing where place is -1: weight [n x k] -> [n x
+ * x's columns]. */
+METE_API mete_var *mete_combine(mete_tape *tape, mete_var *x, mete_var *weight,
+                                const int32_t *place);
+
+/* ---- dropout, memory, one's own -------------------------------------------------------------- */
+
+/* Each number kept and divided by 1 - rate, or 0 with probability rate, in [0, 1), a multiple of
+ * 2^-16. Row i draws from the stream of key and first + i, so a batch may be split at will. */
+METE_API mete_var *mete_dropout(mete_tape *tape, mete_var *x, float rate, uint64_t key,
+                                uint64_t first);
+
+/* Part of a forward pass, made of operations on `tape`: everything of the tape it reads is in
+ * `input`, but for parameters, which it may read by mete_weights. Always the same for the same
+ * memory. */
+typedef mete_var *(*mete_segment)(mete_tape *tape, mete_var *const *input, void *memory);
+/* The result of a segment [rows x columns], of which nothing else is kept: backward runs it once
+ * more (Chen et al. 2016, arXiv:1604.06174). The same gradients to the bit. At most 4 inputs;
+ * memory lives until backward. */
+METE_API mete_var *mete_checkpoint(mete_tape *tape, size_t rows, size_t columns,
+                                   mete_segment segment, mete_var *const *input, size_t inputs,
+                                   void *memory);
+
 /* An operation of the caller's own: result rows x columns, its value written by the caller into
  * ->data; `back` is called by backward with result->grad set and adds into the inputs' gradients,
  * which mete_grad_of gives. `inputs` (at most 4) and `memory` are kept for it. */
@@ -167,6 +262,28 @@ METE_API void mete_dense_rows_run(const float *x, size_t n, size_t in, const flo
 METE_API void mete_attention_run(const float *q, size_t heads, size_t groups, size_t width,
                                  const float *k, const float *v, size_t length, size_t room,
                                  float scale, float *score, float *out);
+/* mete_dense_rows_run with weights in bfloat16: products and sums are in float32, and the result
+ * that of the same weights widened, to the bit. Reads half the memory, which is what one row waits
+ * for. */
+METE_API void mete_dense_bf16_run(const float *x, size_t n, size_t in, const uint16_t *w,
+                                  const float *b, size_t outs, mete_activation act, float *out);
+/* To the nearest bfloat16, ties to even; NaN stays NaN. */
+METE_API void mete_to_bf16(const float *x, size_t n, uint16_t *out);
+/* One step of n rows, state [n x hidden] (of the LSTM [n x 2 hidden]) in and out. gates are
+ * overwritten; scratch [n x 3 hidden]. */
+METE_API void mete_gru_run(float *gates, size_t n, size_t hidden, const float *u, const float *b,
+                           float *state, float *scratch);
+METE_API void mete_lstm_run(float *gates, size_t n, size_t hidden, const float *u, const float *b,
+                            float *state);
+/* Numbers that mete_s4d_prepare fills for these parameters, and that a row's state has. */
+METE_API size_t mete_s4d_coefficients(size_t channels, size_t states);
+METE_API size_t mete_s4d_state(size_t channels, size_t states);
+METE_API void mete_s4d_prepare(const float *step, const float *a, const float *c, size_t channels,
+                               size_t states, float *coefficient);
+/* One step of n rows x [n x channels] with what was prepared; state [n x mete_s4d_state], zeros at
+ * the start. */
+METE_API void mete_s4d_run(const float *x, size_t n, const float *coefficient, size_t channels,
+                           size_t states, float *state, float *out);
 /* Starts a parameter: see mete_init in plugin.h. */
 METE_API void mete_init_fill(mete_init init, double gain, mete_rng *rng, size_t rows,
                              size_t columns, float *out);

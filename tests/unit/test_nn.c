@@ -25,6 +25,27 @@ static const float frequency[2] = {1, .3f};
 static const uint32_t packed[3] = {0, 2, 3};
 static const int32_t target[ROWS] = {2, -1, 4};
 
+static const uint32_t ragged[4] = {0, 2, 2, 3};
+static const uint32_t whole[2] = {0, 3};
+static const uint32_t uneven[3] = {0, 5, 6};
+static const uint32_t expert_rows[6] = {0, 1, 1, 3, 3, 3};
+static const int32_t place[2 * ROWS] = {2, -1, 0, 0, 1, 2};
+static const mete_conv2d_shape plane = {1, 3, 4, 2, 2, 1}, planes = {2, 2, 3, 1, 1, 0};
+
+static mete_var *
+balance(mete_tape *t, mete_var *logits)
+{
+    mete_route_plan plan;
+    return mete_route(t, logits, 2, &plan) ? mete_route_balance(t, logits, &plan) : NULL;
+}
+
+static mete_var *
+segment(mete_tape *t, mete_var *const *input, void *memory)
+{
+    (void)memory;
+    return mete_dense(t, mete_mul(t, input[0], input[0]), input[1], NULL, METE_TANH);
+}
+
 static void
 custom_back(mete_tape *tape, mete_var *y, mete_var *const *in, void *memory)
 {
@@ -97,6 +118,32 @@ typedef struct given {
     OP(vocab_logp, mete_vocab_logp(t, g.a, g.w, NULL, pick_index, 1, 0))                           \
     OP(sum_columns, mete_sum_columns(t, g.a))                                                      \
     OP(mean, mete_mean(t, g.a))                                                                    \
+    OP(gru, mete_gru(t, mete_concat(t, g.a, mete_columns(t, g.b, 0, 2)),                           \
+                     mete_reshape(t, g.b, 6, 2), mete_concat(t, g.r, mete_columns(t, g.s, 0, 2)),  \
+                     mete_columns(t, g.a, 1, 2), ragged, 3))                                       \
+    OP(gru,                                                                                        \
+       mete_gru(t, mete_reshape(t, g.a, 4, 3), mete_columns(t, mete_reshape(t, g.b, 3, 4), 1, 1),  \
+                NULL, NULL, (const uint32_t[]){0, 4}, 1))                                          \
+    OP(lstm, mete_lstm(t, mete_concat(t, g.a, g.b),                                                \
+                       mete_reshape(t, mete_rows_of(t, g.w, bag_index, 4), 8, 2),                  \
+                       mete_concat(t, g.r, mete_columns(t, g.s, 1, 4)), g.b, ragged, 3))           \
+    OP(lstm, mete_lstm(t, g.a, mete_columns(t, g.c, 0, 1), NULL, NULL, whole, 1))                  \
+    OP(s4d, mete_s4d(t, g.a, g.r, g.c, mete_reshape(t, mete_rows_of(t, g.w, bag_index, 2), 4, 2),  \
+                     ragged, 3))                                                                   \
+    OP(s4d, mete_s4d(t, mete_reshape(t, g.a, 6, 2), mete_columns(t, g.r, 0, 2),                    \
+                     mete_reshape(t, g.c, 2, 4),                                                   \
+                     mete_reshape(t, mete_rows_of(t, g.w, bag_index, 2), 2, 4), uneven, 2))        \
+    OP(conv1d, mete_conv1d(t, mete_columns(t, g.a, 0, 2), g.w, g.s, 2, 1, 0, ragged, 3))           \
+    OP(conv1d, mete_conv1d(t, mete_reshape(t, g.a, 6, 2), g.w, NULL, 2, 2, 1, uneven, 2))          \
+    OP(conv2d, mete_conv2d(t, mete_reshape(t, g.a, 1, 12), g.w, g.s, plane))                       \
+    OP(conv2d,                                                                                     \
+       mete_conv2d(t, mete_reshape(t, g.a, 1, 12), mete_reshape(t, g.w, 10, 2), NULL, planes))     \
+    OP(route, mete_route(t, g.a, 2, &(mete_route_plan){0}))                                        \
+    OP(route_balance, balance(t, g.a))                                                             \
+    OP(dense_groups, mete_dense_groups(t, g.a, g.w, g.s, expert_rows, 5))                          \
+    OP(combine, mete_combine(t, g.a, mete_columns(t, g.b, 0, 2), place))                           \
+    OP(dropout, mete_dropout(t, g.a, .4f, 5, 0))                                                   \
+    OP(checkpoint, mete_checkpoint(t, ROWS, 5, segment, (mete_var *[]){g.a, g.w}, 2, NULL))        \
     OP(custom, thrice(t, g.a))                                                                     \
     OP(weights, g.a)
 
@@ -200,7 +247,7 @@ nothing_untested(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
     while (fgets(line, sizeof line, file)) {
         char name[64];
-        if (sscanf(line, "METE_API mete_var *mete_%63[a-z_]", name) != 1)
+        if (sscanf(line, "METE_API mete_var *mete_%63[a-z0-9_]", name) != 1)
             continue;
         int found = 0;
         for (size_t i = 0; i < sizeof tested / sizeof *tested; i++)
