@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <mete/text.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -338,13 +339,36 @@ at_once(const mete__args *args)
     return jobs > MOST_AT_ONCE ? MOST_AT_ONCE : jobs;
 }
 
+static double
+now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* `each`: seconds a run took of the runner's time. */
+static void
+say_progress(size_t done, size_t jobs, double each)
+{
+    double left = each * (double)(jobs - done) + 0.5;
+    if (done < jobs)
+        mete__say("%zu of %zu runs, %.0f:%02.0f left", done, jobs, floor(left / 60),
+                  floor(fmod(left, 60)));
+    else
+        mete__say("%zu of %zu runs", done, jobs);
+}
+
 int
 mete__runner_go(mete__runner *runner, const mete__job *job, size_t jobs)
 {
     pid_t pid[MOST_AT_ONCE];
     size_t job_of[MOST_AT_ONCE], running = 0, next = 0, done = 0, most = at_once(runner->args);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
-    bool good = true, wanted = true;
+    bool good = true, wanted = true, stopped = false;
+    double began = now();
+    size_t ran = 0;
+    signal(SIGCHLD, SIG_DFL); /* ignored, it would leave nothing to wait for */
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -362,9 +386,9 @@ mete__runner_go(mete__runner *runner, const mete__job *job, size_t jobs)
         }
         if (!running)
             continue;
-        if (caught || !wanted)
-            for (size_t k = 0; k < running; k++)
-                kill(pid[k], SIGTERM); /* each saves and ends */
+        for (size_t k = 0; k < running && !stopped && (caught || !wanted); k++)
+            kill(pid[k], SIGTERM); /* each saves and ends; a second one would not let it */
+        stopped = caught || !wanted;
         int status;
         pid_t ended = waitpid(-1, &status, 0);
         size_t k = 0;
@@ -376,10 +400,11 @@ mete__runner_go(mete__runner *runner, const mete__job *job, size_t jobs)
         pid[k] = pid[--running];
         job_of[k] = job_of[running];
         done++;
+        ran++;
         if (end_run(runner, &job[which], status, caught || !wanted) && wanted && runner->ended)
             wanted = runner->ended(runner->user, which);
         if (!runner->args->quiet && !caught && wanted)
-            mete__say("%zu of %zu runs", done, jobs);
+            say_progress(done, jobs, (now() - began) / (double)ran);
     }
     if (caught)
         mete__say("interrupted; what is done stands in %s: call it again to go on", runner->folder);

@@ -39,17 +39,30 @@ done
 # One run alone is killed.
 rm -r run/-has/2 run/-has/2.json
 mete ablate a.cfg --out run --quiet > table.txt 2> err & pid=$!
-for i in $(seq 1000); do
-    child=$(cat /proc/$pid/task/$pid/children 2> /dev/null) || break
-    [ -z "$child" ] || break
+child=
+for i in $(seq 1000); do # until one runs /proc/self/exe
+    for c in $(cat /proc/$pid/task/$pid/children 2> /dev/null); do
+        [ "$(cat /proc/$c/comm 2> /dev/null)" != exe ] || child=$c
+    done
+    [ -z "$child" ] && [ -d /proc/$pid ] || break
     sleep 0.001
 done
-[ -n "$child" ] && kill -9 $child 2> /dev/null || true
+[ -z "$child" ] || kill -9 $child 2> /dev/null || true
 rc=0; wait $pid || rc=$?
 if [ $rc = 1 ]; then
     grep -q 'mete: -has, seed 2 was ended by signal 9 (Killed)' err
     grep -q 'runs are missing' table.txt
 fi
+mete ablate a.cfg --out run --quiet > table.txt
+cmp whole.txt table.txt
+# A signal: what runs is saved, the exit code is 3, and it goes on.
+rm -r run/full run/-has
+mete ablate a.cfg --out run --quiet > table.txt 2> err & pid=$!
+sleep 0.06
+kill -TERM $pid 2> /dev/null || true
+rc=0; wait $pid || rc=$?
+[ $rc = 0 ] || { [ $rc = 3 ] && grep -q 'interrupted; what is done stands in run' err; }
+! grep -q failed err
 mete ablate a.cfg --out run --quiet > table.txt
 cmp whole.txt table.txt
 # The folder is another's.
