@@ -188,10 +188,11 @@ mete__holds_run(const char *folder)
 {
     static const char *const name[] = {"config.cfg", "journal.jsonl"};
     char path[PATH_MAX];
+    struct stat st;
     bool good = true;
-    for (int i = 0; i < 2 && good; i++)
+    for (int i = 0; i < 2 && good; i++) /* a pipe of that name would be waited for */
         good = snprintf(path, sizeof path, "%s/%s", folder, name[i]) < (int)sizeof path &&
-               access(path, F_OK) == 0;
+               stat(path, &st) == 0 && S_ISREG(st.st_mode);
     return good;
 }
 

@@ -141,6 +141,31 @@ shares_add_up(void)
     close_loop(&o);
 }
 
+/* A critic and GAE: what the nodes are answerable for is still linear in them; the critic has the
+ * rest. */
+static void
+beside_a_critic(void)
+{
+    mete_error err = {0};
+    struct opened o = open_loop(
+        "run = { seed = 7; iterations = 1; };"
+        "env = { use = \"cartpole\"; lanes = 4; steps = 64; }; policy = { use = \"mlp\"; };"
+        "reward = { use = \"sum\"; of = ( { name = \"a\"; use = \"environment\"; },"
+        " { name = \"b\"; use = \"environment\"; weight = -0.5; } ); };"
+        "objective = { use = \"ppo\"; lambda = 0.9; };");
+    CU_ASSERT_EQUAL_FATAL(mete__loop_step(o.loop, &err), METE_OK);
+    static const char *const kind[] = {"advantage", "gradient"};
+    for (int i = 0; i < 2; i++) {
+        char name[100];
+        snprintf(name, sizeof name, "attribution/%s/reward/a", kind[i]);
+        double a = metric(&o, name);
+        snprintf(name, sizeof name, "attribution/%s/reward/b", kind[i]);
+        CU_ASSERT_DOUBLE_EQUAL(metric(&o, name), -0.5 * a, 1e-4);
+        CU_ASSERT(a > 0.2 && fabs(0.5 * a - 1) > 1e-3);
+    }
+    close_loop(&o);
+}
+
 /* Ends of the range seen so far, and groups without spread, counted by hand. */
 static void
 ends_and_groups(void)
@@ -283,6 +308,7 @@ suite_attribution(void)
     CU_pSuite suite = CU_add_suite("attribution", NULL, NULL);
     CU_add_test(suite, "two nodes of one kind", two_of_one_kind);
     CU_add_test(suite, "shares add up", shares_add_up);
+    CU_add_test(suite, "beside a critic", beside_a_critic);
     CU_add_test(suite, "ends and groups", ends_and_groups);
     CU_add_test(suite, "the range is resumed", range_is_resumed);
     CU_add_test(suite, "looking changes nothing", looking_changes_nothing);
