@@ -143,6 +143,12 @@ mete__hard_score(mete__engine *engine, const struct mete__hard *hard, size_t fro
         bool valid = scores->status[i - from] == METE_VALID;
         out->value[i] = valid ? scores->episode[i - from] : 0;
         out->status[i] = scores->status[i - from];
+        out->sum[i] = 0;
+        for (size_t k = 0; k < root->children; k++) {
+            const mete_scores *child = mete__node_scores(root->child[k]);
+            if (child && child->status[i - from] == METE_VALID)
+                out->sum[i] += root->weight[k] * child->episode[i - from];
+        }
     }
     if (!scores)
         snprintf(why, room, "%s", err.message[0] ? err.message : "out of memory");
@@ -173,6 +179,19 @@ mete__hard_finite(const struct mete__scored *s, const struct mete__hard *hard, c
     for (size_t i = 0; i < METE__HARD_ROWS; i++)
         if (!isfinite(s->value[i])) {
             snprintf(why, room, "%s scores %g", hard->what[i], s->value[i]);
+            return false;
+        }
+    return true;
+}
+
+bool
+mete__hard_sums(const struct mete__scored *s, const struct mete__hard *hard, char *why, size_t room)
+{
+    for (size_t i = 0; i < METE__HARD_ROWS; i++)
+        if (s->status[i] == METE_VALID &&
+            !(fabs(s->value[i] - s->sum[i]) <= 1e-9 * (1 + fabs(s->sum[i])))) {
+            snprintf(why, room, "%s: %.17g, but the children's sum is %.17g", hard->what[i],
+                     s->value[i], s->sum[i]);
             return false;
         }
     return true;

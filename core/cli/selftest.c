@@ -59,9 +59,13 @@ static void
 config_text(const struct selftest *t, char *out, size_t room)
 {
     const char *name = t->plugin->as.head.name;
-    const char *child = t->plugin->as.head.flags & METE_COMBINES
-                            ? "of = ( { name = \"child\"; use = \"length\"; } ); "
-                            : "";
+    uint32_t flags = t->plugin->as.head.flags;
+    const char *child =
+        !(flags & METE_COMBINES) ? ""
+        : !(flags & METE_SUMS) || flags & METE_ONE_CHILD
+            ? "of = ( { name = \"child\"; use = \"length\"; } ); "
+            : "of = ( { name = \"child\"; use = \"length\"; weight = 0.5; },"
+              " { name = \"other\"; use = \"length\"; shape = \"linear\"; weight = -3.0; } ); ";
     switch (t->plugin->as.head.kind) {
     case METE_KIND_RUBRIC:
         snprintf(out, room, "reward = { use = \"rubric\"; generator = { use = \"%s\"; }; };\n",
@@ -165,6 +169,9 @@ check_scores(struct selftest *t, struct host *host, const struct mete__hard *har
     tell(t, good, "difficult responses (empty, 1 MiB, NUL, invalid UTF-8)", why);
     if (!good)
         return;
+    if (flags & METE_SUMS)
+        tell(t, mete__hard_sums(&whole, hard, why, sizeof why),
+             "the sum of its children, as declared", why);
     tell(t, mete__hard_finite(&whole, hard, why, sizeof why), "scores are finite", why);
     good = mete__hard_score(host->engine, hard, 0, METE__HARD_ROWS, &twice, why, sizeof why) &&
            mete__hard_same(&whole, &twice, hard, why, sizeof why);

@@ -20,6 +20,7 @@ void mete__hard_free(struct mete__hard *hard);
 struct mete__scored {
     double value[METE__HARD_ROWS];
     uint8_t status[METE__HARD_ROWS];
+    double sum[METE__HARD_ROWS]; /* of the children that are valid, each times its weight */
 };
 
 /* Scores rows [from, to) of the engine's reward, with a value for each column some node reads. All
@@ -30,6 +31,9 @@ bool mete__hard_same(const struct mete__scored *a, const struct mete__scored *b,
                      const struct mete__hard *hard, char *why, size_t room);
 bool mete__hard_finite(const struct mete__scored *s, const struct mete__hard *hard, char *why,
                        size_t room);
+/* What METE_SUMS declares: each valid row's value is the sum, but for rounding. */
+bool mete__hard_sums(const struct mete__scored *s, const struct mete__hard *hard, char *why,
+                     size_t room);
 /* Cut between groups at every place, each row scores as it did in the whole. */
 bool mete__hard_cut(mete__engine *engine, const struct mete__scored *whole,
                     const struct mete__hard *hard, char *why, size_t room);
