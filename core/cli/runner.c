@@ -156,56 +156,58 @@ fingerprint(mete__config *config, char out[16])
     return text != NULL;
 }
 
-static bool
-write_whole(const char *path, const char *text)
+/* The group's folder and the mark of its config in it, or the same mark that is there. */
+static int
+mark(const mete__runner *runner, const char *group, const char *now)
 {
-    char part[PATH_MAX];
-    if (snprintf(part, sizeof part, "%s.part", path) >= (int)sizeof part)
-        return false;
-    FILE *file = fopen(part, "w");
-    bool good = file && fputs(text, file) >= 0;
-    return (!file || fclose(file) == 0) && good && rename(part, path) == 0;
+    char folder[PATH_MAX], path[PATH_MAX], part[PATH_MAX], then[16] = "";
+    if (snprintf(folder, PATH_MAX, "%s/%s", runner->folder, group) >= PATH_MAX ||
+        snprintf(path, PATH_MAX, "%s/config.crc", folder) >= PATH_MAX ||
+        snprintf(part, PATH_MAX, "%s/config.part", folder) >= PATH_MAX) {
+        mete__say("the path %s is too long", runner->folder);
+        return METE__EXIT_INPUT;
+    }
+    FILE *file = fopen(path, "r");
+    bool there = file && fgets(then, sizeof then, file);
+    if (file)
+        fclose(file);
+    if (there && strcmp(then, now) != 0) {
+        mete__say("%s holds runs of another config; name another folder by --out, or remove it",
+                  folder);
+        return METE__EXIT_INPUT;
+    }
+    if (there)
+        return METE__EXIT_DONE;
+    bool good = mkdir(folder, 0777) == 0 || errno == EEXIST;
+    file = good ? fopen(part, "w") : NULL;
+    good = file && fputs(now, file) >= 0;
+    good = file && fclose(file) == 0 && good && rename(part, path) == 0;
+    if (!good)
+        mete__say("%s: %s", path, strerror(errno));
+    return good ? METE__EXIT_DONE : METE__EXIT_FAILED;
 }
 
 int
 mete__runner_group(const mete__runner *runner, const mete__job *job)
 {
-    char path[PATH_MAX], now[16], then[16] = "";
+    char now[16];
     mete__args args = *runner->args;
+    size_t common = args.sets;
     int code = METE__EXIT_FAILED;
-    if (snprintf(path, sizeof path, "%s/%s/config.crc", runner->folder, job->group) >= PATH_MAX) {
-        mete__say("the path %s is too long", runner->folder);
-        return METE__EXIT_INPUT;
-    }
     args.sets += job->sets;
     args.set = calloc(args.sets + 1, sizeof *args.set);
     for (size_t i = 0; args.set && i < args.sets; i++)
-        args.set[i] =
-            i < runner->args->sets ? runner->args->set[i] : job->set[i - runner->args->sets];
+        args.set[i] = i < common ? runner->args->set[i] : job->set[i - common];
     mete__config *config = args.set ? mete__read_config(&args, runner->config) : NULL;
-    FILE *file = fopen(path, "r");
     if (!config) {
         mete__say("that is of \"%s\"", job->group);
         code = METE__EXIT_INPUT;
-    } else if (!fingerprint(config, now)) {
-        mete__say("out of memory");
-    } else if (file && fgets(then, sizeof then, file) && strcmp(then, now) != 0) {
-        mete__say("%s/%s holds runs of another config; name another folder by --out, or remove it",
-                  runner->folder, job->group);
-        code = METE__EXIT_INPUT;
+    } else if (fingerprint(config, now)) {
+        code = mark(runner, job->group, now);
     } else {
-        *strrchr(path, '/') = 0;
-        bool good = mkdir(path, 0777) == 0 || errno == EEXIST;
-        path[strlen(path)] = '/';
-        if ((good = good && (*then || write_whole(path, now))))
-            code = METE__EXIT_DONE;
-        else
-            mete__say("%s: %s", path, strerror(errno));
+        mete__say("out of memory");
     }
-    if (file)
-        fclose(file);
-    if (config)
-        mete__config_free(config);
+    mete__config_free(config);
     free(args.set);
     return code;
 }

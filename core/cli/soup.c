@@ -80,7 +80,7 @@ check_agree(const struct source *first, const struct source *other)
     }
     if (!mete__checkpoint_same(first->checkpoint, other->checkpoint, "node/policy")) {
         mete__say("%s and %s cannot be mixed: what their policies keep beside their parameters, "
-                  "such as a vocabulary, differs",
+                  "such as a vocabulary, differs; let them begin from one policy (policy.from)",
                   other->folder, first->folder);
         return METE__EXIT_INPUT;
     }

@@ -138,6 +138,8 @@ read_one(mete__dimension *d, mete__engine *engine, mete__value *root, const char
     d->log = log || (!linear && (wide || (option && option->flags & METE_LOG_SCALE && d->lo > 0)));
     if (!(d->lo < d->hi))
         return "the range is empty";
+    if (d->integer && (d->lo < ceil(d->lo) || d->hi < ceil(d->hi)))
+        return "its values are whole numbers, and so are the ends of its range";
     if (d->log && !(d->lo > 0))
         return "a range on a log scale begins above 0";
     if (option && (d->lo < option->min || d->hi > option->max) &&
