@@ -332,8 +332,8 @@ put_table(mete_buffer *out, const mete__run_entry *const *entry, size_t count,
     for (size_t i = 0; i < count; i++) {
         put_cell(out, entry[i]->path, wide);
         put_cell(out, entry[i]->state, 11);
-        snprintf(text, sizeof text, isnan(entry[i]->seed) ? "" : "%.0f", entry[i]->seed);
-        put_cell(out, text, 6);
+        snprintf(text, sizeof text, "%.0f", entry[i]->seed);
+        put_cell(out, isnan(entry[i]->seed) ? "" : text, 6);
         snprintf(text, sizeof text, "%.0f", entry[i]->iterations);
         put_cell(out, text, 10);
         snprintf(text, sizeof text, "%.19s", entry[i]->started);

@@ -102,6 +102,67 @@ lowers(void)
     remove("watch.jsonl");
 }
 
+/* How many signs a config of `signs` raised, of a reward whose weight is as `weight` says. */
+static double
+raised(const char *signs, const char *weight)
+{
+    char text[2000];
+    snprintf(text, sizeof text,
+             "run = { seed = 7; iterations = 120; };"
+             "env = { use = \"candidates\"; data = \"watch.jsonl\"; lanes = 64; group = 8; };"
+             "policy = { use = \"scorer\"; bits = 10; }; objective = { use = \"rloo\"; kl = 0.0; };"
+             "optimiser = { use = \"adam\"; rate = 0.01; };"
+             "reward = { use = \"sum\"; of = ( { name = \"right\"; use = \"environment\"; },"
+             " { name = \"long\"; use = \"length\"; shape = \"linear\"; target = 20.0;"
+             "   weight = %s; },"
+             " { name = \"gold\"; use = \"environment\"; gold = true; } ); };"
+             "watch = { warmup = 10; signs = [ \"%s\" ]; };",
+             weight, signs);
+    struct opened o = open_loop(text);
+    finish(&o);
+    double count = metric(&o, "watch/raised");
+    close_loop(&o);
+    return count;
+}
+
+/* A reward that fades until nothing tells its rows apart. */
+static double
+raised_by_fading(const char *sign, const char *to)
+{
+    char text[2000];
+    snprintf(text, sizeof text,
+             "run = { seed = 7; iterations = 80; };"
+             "env = { use = \"candidates\"; data = \"watch.jsonl\"; lanes = 64; group = 8; };"
+             "policy = { use = \"scorer\"; bits = 10; }; objective = { use = \"rloo\"; kl = 0.0; };"
+             "optimiser = { use = \"adam\"; rate = 0.0; };"
+             "reward = { use = \"sum\"; of = ( { use = \"length\"; weight ="
+             " { from = 1.0; to = %s; over = 1; start = 30; }; } ); };"
+             "watch = { signs = [ \"%s\" ]; };",
+             to, sign);
+    struct opened o = open_loop(text);
+    finish(&o);
+    double count = metric(&o, "watch/raised");
+    close_loop(&o);
+    return count;
+}
+
+/* Each sign by itself: raised by what it is for, and not where that is missing. */
+static void
+each_sign(void)
+{
+    static const char *const of_hack[] = {"gold", "turn", "length", "dominance"};
+    write_candidates();
+    for (size_t k = 0; k < sizeof of_hack / sizeof *of_hack; k++) {
+        CU_ASSERT_EQUAL(raised(of_hack[k], "1.0"), 1);
+        CU_ASSERT_EQUAL(raised(of_hack[k], "0.0"), 0);
+    }
+    CU_ASSERT_EQUAL(raised_by_fading("variance", "0.01"), 1);
+    CU_ASSERT_EQUAL(raised_by_fading("variance", "0.5"), 0);
+    CU_ASSERT_EQUAL(raised_by_fading("groups", "0.0"), 1);
+    CU_ASSERT_EQUAL(raised_by_fading("groups", "0.01"), 0);
+    remove("watch.jsonl");
+}
+
 /* A run that is told to stop stops, evaluated and whole. */
 static void
 stops(void)
@@ -156,6 +217,7 @@ suite_watch(void)
 {
     CU_pSuite suite = CU_add_suite("watch", NULL, NULL);
     CU_add_test(suite, "resumes exactly", resumes_exactly);
+    CU_add_test(suite, "each sign by itself", each_sign);
     CU_add_test(suite, "lowers a weight", lowers);
     CU_add_test(suite, "stops a run", stops);
     CU_add_test(suite, "bad blocks", bad_blocks);
