@@ -72,8 +72,12 @@ read_block(mete__ablation *a, mete__config *config, mete__errors *errors)
         mete__errors_add(errors, "metric: %s", err.message);
     mete__arms_read(a, root, block, errors);
     mete__value *claim = block ? mete__value_get(block, "claim") : NULL;
-    if (claim && !args->words) /* claims are of the block's arms */
+    if (args->check && args->words)
+        mete__errors_add(errors, "--check: claims are of the block's arms, not of those of --arm");
+    else if (claim && !args->words)
         mete__claims_read(a, claim, errors);
+    if (args->check && !a->claims && !errors->count)
+        mete__errors_add(errors, "%s: --check: there is no claim in its ablate block", a->config);
     if (block)
         mete__value_unknown(block, "arms factorial metric seeds seeds_from confidence claim",
                             errors);

@@ -281,22 +281,27 @@ start_run(const mete__runner *runner, const mete__job *job, pid_t *pid)
     return *pid > 0;
 }
 
-/* The last line of a log, fit for a terminal. */
+/* The last line of a log that says why, fit for a terminal: not the one that says how far. */
 static void
 last_line(const char *path, char *out, size_t room)
 {
-    char tail[1024];
+    static const char far[] = "mete: the run stopped after";
+    char tail[2048];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
     off_t from = size > (off_t)sizeof tail ? size - (off_t)sizeof tail : 0;
-    ssize_t n = fd < 0 ? 0 : pread(fd, tail, sizeof tail, from);
+    ssize_t n = fd < 0 ? 0 : pread(fd, tail, sizeof tail, from), begin = n > 0 ? n : 0;
     if (fd >= 0)
         close(fd);
-    while (n > 0 && tail[n - 1] == '\n')
-        n--;
-    ssize_t begin = n;
-    while (begin > 0 && tail[begin - 1] != '\n')
-        begin--;
+    do {
+        n = begin;
+        while (n > 0 && tail[n - 1] == '\n')
+            n--;
+        begin = n;
+        while (begin > 0 && tail[begin - 1] != '\n')
+            begin--;
+    } while (begin > 0 && n - begin > (ssize_t)strlen(far) &&
+             memcmp(tail + begin, far, strlen(far)) == 0);
     size_t used = 0;
     for (; begin < n && used + 1 < room; begin++)
         out[used++] = iscntrl((unsigned char)tail[begin]) ? '?' : tail[begin];

@@ -356,6 +356,8 @@ go(mete__sweep *s, mete__runner *runner, size_t *order, size_t rungs, uint64_t l
         for (size_t i = 0; i < left; i++)
             s->trial[order[i]].rung = k;
         rank(s, order, s->trials);
+        if (!code && !s->trial[order[0]].runs) /* nothing to go on with */
+            break;
         if (!s->args->quiet && k + 1 < rungs && !code)
             mete__say("rung %zu of %zu: %zu of %zu trials go on", k + 1, rungs,
                       left / s->eta ? left / s->eta : 1, left);

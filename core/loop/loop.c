@@ -570,6 +570,9 @@ evaluate_if_due(mete__loop *loop, const mete__stage *begins, bool last, mete_err
                (loop->evaluate_every && loop->done && loop->done % loop->evaluate_every == 0);
     if (!loop->evaluates || !due)
         return METE_OK;
+    if (reference && !reference->taken) /* until then it is the policy itself */
+        mete__engine_snapshot(loop->engine, reference->name, loop->policy, loop->parameter,
+                              loop->version);
     int status = mete__evaluate(loop, first ? &loop->before : &loop->after, err);
     const mete__judged *judged = first ? &loop->before : &loop->after;
     if (!status)
