@@ -120,7 +120,10 @@ sink_watch(void *user, const char *text, const char *members)
     if (training->rundir)
         mete__rundir_event(training->rundir, "watch", text, members);
     mete__progress_rest(training->progress);
-    mete__say("%s", text);
+    mete_buffer plain = mete_buffer_make(0); /* a node's name may hold anything */
+    mete__put_plain(&plain, mete_text_from(text), "");
+    mete__say("%s", plain.data ? plain.data : "watch: a sign was raised");
+    mete_buffer_free(&plain);
 }
 
 static void

@@ -136,13 +136,14 @@ read_node(mete__loop *loop, struct mete__watch *w, mete__value *group, mete__err
     if (!name)
         return;
     const mete_node *node = mete__engine_find(loop->engine, name);
-    bool child = false;
-    for (size_t k = 0; node && node->parent && k < node->parent->children; k++)
-        child |= node->parent->child[k] == node;
-    if (child && node->kind == METE_KIND_REWARD)
-        w->node = node;
-    else
-        mete__errors_add(errors, "%s:%d: %s.node = \"%s\" names no reward with a weight",
+    size_t parts;
+    const mete__part *part = mete__attribution_parts(loop, &parts);
+    for (size_t k = 1; part && k < parts; k++)
+        if (part[k].node == node && !part[k].inner)
+            w->node = node;
+    if (!w->node)
+        mete__errors_add(errors,
+                         "%s:%d: %s.node = \"%s\" names no reward that the total is a sum of",
                          group->file, group->line, group->path, name);
 }
 
@@ -153,6 +154,9 @@ mete__watch_read(mete__loop *loop, mete__errors *errors)
     const mete_node *gold = gold_of(loop);
     if (group && group->kind != METE__GROUP)
         mete__errors_add(errors, "%s:%d: watch must be a group { on = \"log\"; }", group->file,
+                         group->line);
+    if (group && !loop->reward)
+        mete__errors_add(errors, "%s:%d: watch: the config has no reward to watch", group->file,
                          group->line);
     if ((!group && !gold) || (group && group->kind != METE__GROUP) || !loop->reward)
         return NULL;

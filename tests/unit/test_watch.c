@@ -185,8 +185,8 @@ static void
 bad_blocks(void)
 {
     static const char *const wrong[][2] = {
-        {"node = \"rigth\";", "watch.node = \"rigth\" names no reward with a weight"},
-        {"node = \"gold\";", "names no reward with a weight"},
+        {"node = \"rigth\";", "watch.node = \"rigth\" names no reward that the total is a sum of"},
+        {"node = \"gold\";", "names no reward that the total is a sum of"},
         {"factor = 2.0;", "watch.factor"},
         {"smooth = 0.0;", "watch.smooth"},
         {"treshold = 1;", "treshold"},
