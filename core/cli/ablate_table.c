@@ -97,6 +97,8 @@ mete__ablation_compare(mete__ablation *a)
     return good;
 }
 
+enum { BESIDE = 79 }; /* columns of what an arm has beside the first */
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 static void
@@ -110,7 +112,7 @@ print_arm(const mete__ablation *a, size_t k, int wide, double least, double most
                arm->difference.lo, arm->difference.hi, arm->p, arm->holm, arm->effect,
                arm->improvement);
     else if (most > least)
-        printf("%79s", "");
+        printf("%*s", BESIDE, "");
     mete__bar_print(&arm->iqm, least, most);
     if (arm->censored)
         printf("  (%zu never reached it)", arm->censored);
@@ -128,7 +130,7 @@ mete__ablation_table(const mete__ablation *a)
         least = fmin(least, arm->iqm.lo);
         most = fmax(most, arm->iqm.hi);
     }
-    if (!mete__bars_wanted())
+    if (!mete__bars_wanted(wide + 37 + BESIDE))
         least = most;
     printf("%s over %zu seeds from %" PRIu64 "; intervals at %g%%%s\n\n", a->measure.text, a->seeds,
            a->first, 100 * a->confidence, a->measure.less ? "; less is better" : "");

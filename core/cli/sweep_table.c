@@ -43,13 +43,12 @@ mete__sweep_table(const mete__sweep *s, const size_t *order)
     size_t wide[METE__MOST_DIMENSIONS];
     double least = INFINITY, most = -INFINITY;
     bool rungs = s->search == METE__HALVING;
+    size_t columns = 17 + s->metrics * (s->seeds > 1 ? 33 : 12);
     for (size_t t = 0; t < s->trials; t++) {
         const mete__interval *i = &s->trial[t].interval[0];
         least = fmin(least, fmin(i->lo, i->point));
         most = fmax(most, fmax(i->hi, i->point));
     }
-    if (!mete__bars_wanted())
-        least = most;
     printf("%zu trials, %s, over %zu seed%s from %" PRIu64, s->trials, mete__search_word[s->search],
            s->seeds, s->seeds > 1 ? "s" : "", s->first);
     if (s->seeds > 1)
@@ -60,7 +59,10 @@ mete__sweep_table(const mete__sweep *s, const size_t *order)
     for (size_t d = 0; d < s->dimensions; d++) {
         wide[d] = widest(s, d);
         printf("  %-*s", (int)wide[d], s->dimension[d].path);
+        columns += 2 + wide[d];
     }
+    if (!mete__bars_wanted(columns))
+        least = most;
     for (size_t m = 0; m < s->metrics; m++)
         printf("  %*s", s->seeds == 1 ? 10 : m + 1 < s->metrics ? -31 : 0, s->measure[m].text);
     putchar('\n');

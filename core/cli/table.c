@@ -5,18 +5,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { CELLS = 24 };
 
+static bool
+has_room(size_t columns)
+{
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col ||
+           columns + 2 + CELLS <= size.ws_col;
+}
+
 bool
-mete__bars_wanted(void)
+mete__bars_wanted(size_t columns)
 {
     static const char *const variable[] = {"LC_ALL", "LC_CTYPE", "LANG"};
     for (int i = 0; i < 3; i++) {
         const char *value = getenv(variable[i]);
         if (value && *value)
-            return isatty(STDOUT_FILENO) && (strstr(value, "UTF-8") || strstr(value, "utf8"));
+            return isatty(STDOUT_FILENO) && has_room(columns) &&
+                   (strstr(value, "UTF-8") || strstr(value, "utf8"));
     }
     return false;
 }

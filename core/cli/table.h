@@ -6,8 +6,9 @@
 
 #include <mete/text.h>
 
-/* Does standard output want bars: is it a terminal that speaks UTF-8? */
-bool mete__bars_wanted(void);
+/* Does standard output want bars: is it a terminal that speaks UTF-8, with room for them beside a
+ * table of `columns`? */
+bool mete__bars_wanted(size_t columns);
 /* An interval on the axis from `least` to `most`, after two spaces; nothing when it has no place
  * there. */
 void mete__bar_print(const mete__interval *interval, double least, double most);
