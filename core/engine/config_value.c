@@ -285,12 +285,29 @@ member_names(const mete__value *group)
     return names;
 }
 
+/* The groups a config may leave out, made when a member of theirs is set (`--seed 3`). */
+static void
+make_group(mete__config *config, const char *path)
+{
+    static const char *const may_lack[] = {"run", "evaluate"};
+    for (size_t i = 0; i < sizeof may_lack / sizeof *may_lack; i++) {
+        size_t length = strlen(may_lack[i]);
+        if (strncmp(path, may_lack[i], length) != 0 || path[length] != '.' ||
+            member(config->root, path, length))
+            continue;
+        mete__value *group = mete__value_new(config, config->root, may_lack[i]);
+        if (group)
+            group->kind = METE__GROUP;
+    }
+}
+
 void
 mete__value_put(mete__config *config, const char *path, mete__value *value, mete__errors *errors)
 {
     const char *at_path = path, *name = path;
     size_t length = 0;
     mete__value *at = config->root, *parent = at;
+    make_group(config, path);
     while (at && *at_path) {
         parent = at;
         at = descend(config->root, at, &at_path, &length, &name);

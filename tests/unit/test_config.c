@@ -112,6 +112,11 @@ set_and_find(void)
     CU_ASSERT_STRING_EQUAL(mete__value_find(root, "reward.of[0].use")->string, "x");
     CU_ASSERT_PTR_NULL(mete__value_find(root, "reward.of[9].use"));
     mete__config_free(config);
+    /* A config may leave out its run; `--seed 3` still sets its seed. */
+    config = parse("reward = { use = \"x\"; };", set, 1, &errors);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(config);
+    CU_ASSERT_EQUAL(mete__value_find(mete__config_root(config), "run.seed")->integer, 7);
+    mete__config_free(config);
     static const char *const bad[] = {"rnu.seed=7", "run.a b=1"};
     CU_ASSERT_PTR_NULL(parse("run = { seed = 1; };", bad, 2, &errors));
     CU_ASSERT_EQUAL_FATAL(errors.count, 2);

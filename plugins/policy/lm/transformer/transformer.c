@@ -32,6 +32,9 @@ static const mete_option options[] = {
     METE_BOOL(struct transformer, tie, 1, "the output's matrix is the embedding's"),
     METE_INT(struct transformer, vocabulary, 1000, 258, 1000000,
              "tokens to learn, where no tokeniser is loaded"),
+    METE_ENUM(struct transformer, split, 0, "gpt2|llama3|qwen2|none",
+              "where tokens to learn are cut: at words, by the pattern of a family, or nowhere, so "
+              "that phrases become tokens"),
     METE_FILE(struct transformer, tokeniser, 0,
               "a tokenizer.json; absent: that in `load`, else one is learnt"),
     METE_STRING(struct transformer, chat, NULL, 0,
@@ -39,7 +42,9 @@ static const mete_option options[] = {
     METE_STRING(struct transformer, end, NULL, 0,
                 "token that ends an answer; absent: the checkpoint's, else <|endoftext|>"),
     METE_INT(struct transformer, max_tokens, 80, 1, 1 << 20, "longest answer"),
-    METE_ENUM(struct transformer, prompt, 1, "none|text", "what of the prompt is read"),
+    METE_ENUM(struct transformer, prompt, PROMPT_TEXT, "none|text|slots",
+              "what of the prompt is read; slots: each part between commas is one token, where a "
+              "tokeniser is learnt"),
     METE_ENUM(struct transformer, overflow, 1, "error|left",
               "a prompt too long for the context: refused, or cut at its beginning"),
     METE_BOOL(struct transformer, critic, 0, "has a value for each token"),

@@ -11,6 +11,8 @@
 
 enum { FAMILY_LLAMA, FAMILY_QWEN2, FAMILY_QWEN3, FAMILY_GPT2 };
 
+enum { PROMPT_NONE, PROMPT_TEXT, PROMPT_SLOTS };
+
 /* The matrices of a layer, then those of the whole. A bias or gain is one row. QKV joins the rows
  * of query, key and value, UP those of gate and up where the unit is gated. */
 enum role {
@@ -58,7 +60,7 @@ struct weight {
 struct transformer {
     /* options */
     const char *load, *tokeniser, *chat, *end;
-    int family, tie, critic, overflow, prompt;
+    int family, tie, critic, overflow, prompt, split;
     int64_t layers, width, heads, groups, hidden, context, max_tokens, vocabulary;
     int64_t rank;
     double alpha;

@@ -55,10 +55,63 @@ words_open(mete_ctx *cx, struct transformer *p)
     return METE_OK;
 }
 
+/* The whole "slot[value]". */
+static mete_text
+slot_text(const mete_slot *slot)
+{
+    const char *end = slot->value.data + slot->value.length + 1;
+    return (mete_text){slot->name.data, (size_t)(end - slot->name.data)};
+}
+
+static int
+by_text(const void *a, const void *b)
+{
+    const mete_text *x = a, *y = b;
+    size_t least = x->length < y->length ? x->length : y->length;
+    int order = least ? memcmp(x->data, y->data, least) : 0;
+    return order ? order : (x->length > y->length) - (x->length < y->length);
+}
+
+/* The distinct slots of all prompts, as strings after what `special` holds already. */
+static int
+learn_slots(mete_ctx *cx, const mete_batch *texts, const char ***special, size_t *specials)
+{
+    mete_slot slot;
+    size_t count = 0, room = 0;
+    for (size_t i = 0; i < texts->episodes; i++)
+        for (size_t at = 0; mete_slot_next(texts->prompt[i], &at, &slot);)
+            room++;
+    mete_text *all = mete_arena(cx, (room + 1) * sizeof *all);
+    const char **out = mete_arena(cx, (room + *specials) * sizeof *out);
+    if (!all || !out)
+        return mete_fail(cx, METE_ENOMEM, "out of memory for %zu slots", room);
+    for (size_t i = 0; i < texts->episodes; i++)
+        for (size_t at = 0; mete_slot_next(texts->prompt[i], &at, &slot);)
+            all[count++] = slot_text(&slot);
+    qsort(all, count, sizeof *all, by_text);
+    memcpy(out, *special, *specials * sizeof *out);
+    for (size_t i = 0; i < count; i++) {
+        if (i && by_text(&all[i - 1], &all[i]) == 0)
+            continue;
+        char *copy = mete_arena(cx, all[i].length + 1);
+        if (!copy)
+            return mete_fail(cx, METE_ENOMEM, "out of memory for %zu slots", room);
+        memcpy(copy, all[i].data, all[i].length);
+        copy[all[i].length] = 0;
+        out[(*specials)++] = copy;
+    }
+    *special = out;
+    return METE_OK;
+}
+
 int
 words_learn(mete_ctx *cx, struct transformer *p, const mete_batch *texts)
 {
-    static const char *const special[] = {END, ANSWER};
+    static const char *own[] = {END, ANSWER};
+    const char **special = own;
+    size_t specials = 2;
+    static const mete_split split[] = {METE_SPLIT_GPT2, METE_SPLIT_LLAMA3, METE_SPLIT_QWEN2,
+                                       METE_SPLIT_NONE};
     mete_error err = {0};
     size_t count = 0;
     if (p->words && !p->trained)
@@ -73,12 +126,14 @@ words_learn(mete_ctx *cx, struct transformer *p, const mete_batch *texts)
         if (texts->prompt && texts->prompt[i].length)
             all[count++] = texts->prompt[i];
     }
+    if (p->prompt == PROMPT_SLOTS && texts->prompt && learn_slots(cx, texts, &special, &specials))
+        return METE_ENOMEM;
     const mete_bpe_plan plan = {.size = sizeof plan,
-                                .vocabulary = (size_t)p->vocabulary,
-                                .split = METE_SPLIT_GPT2,
+                                .vocabulary = (size_t)p->vocabulary + specials - 2,
+                                .split = split[p->split],
                                 .least = 2,
                                 .special = special,
-                                .specials = 2};
+                                .specials = specials};
     mete_tokeniser *learnt = mete_tokeniser_train(all, count, &plan, &err);
     if (!learnt)
         return mete_fail(cx, err.code, "%s", err.message);
@@ -121,6 +176,33 @@ append(mete_ctx *cx, mete_tokens *out, int32_t id)
     return METE_OK;
 }
 
+static int
+append_plain(mete_ctx *cx, const struct transformer *p, mete_text text, mete_tokens *out)
+{
+    mete_error err = {0};
+    return mete_tokeniser_encode(p->words, text, 0, out, &err)
+               ? mete_fail(cx, err.code, "%s", err.message)
+               : METE_OK;
+}
+
+/* A prompt's tokens. A slot that was learnt is one; what a slot is not, and other slots, are read as
+ * any text. */
+static int
+append_text(mete_ctx *cx, const struct transformer *p, mete_text text, mete_tokens *out)
+{
+    mete_slot slot;
+    int status = METE_OK;
+    if (p->prompt != PROMPT_SLOTS)
+        return append_plain(cx, p, text, out);
+    size_t at = 0;
+    while (!status && mete_slot_next(text, &at, &slot)) {
+        int32_t id = mete_tokeniser_special(p->words, slot_text(&slot));
+        status = id >= 0 ? append(cx, out, id) : append_plain(cx, p, slot_text(&slot), out);
+    }
+    mete_text rest = {text.data + at, text.length - at};
+    return !status && mete_text_trim(rest).length ? append_plain(cx, p, rest, out) : status;
+}
+
 /* Marks where the answer begins, and cuts what is too long from its beginning. */
 static int
 finish_prompt(mete_ctx *cx, const struct transformer *p, size_t most, mete_tokens *out)
@@ -153,8 +235,7 @@ words_messages(mete_ctx *cx, const struct transformer *p, const mete_message *me
         if (p->shape.begin >= 0)
             status = append(cx, out, p->shape.begin);
         for (size_t i = 0; i < messages && !status; i++)
-            if (mete_tokeniser_encode(p->words, message[i].text, 0, out, &err))
-                status = mete_fail(cx, err.code, "%s", err.message);
+            status = append_text(cx, p, message[i].text, out);
         return status ? status : finish_prompt(cx, p, most, out);
     }
     mete_chat_message *said = mete_arena(cx, (messages + 1) * sizeof *said);
@@ -176,7 +257,7 @@ words_prompt(mete_ctx *cx, const struct transformer *p, mete_text prompt, size_t
              mete_tokens *out)
 {
     const mete_message said = {METE_USER, 0, prompt};
-    return words_messages(cx, p, &said, p->prompt ? 1 : 0, most, out);
+    return words_messages(cx, p, &said, p->prompt != PROMPT_NONE, most, out);
 }
 
 /* ---- responses ------------------------------------------------------------------------------- */
