@@ -182,6 +182,7 @@ learn_piece(const job *j, mete__shard *shard, const mete__piece *piece)
     float losses[16], slopes[16];
     mete__minibatch m = view(j, piece);
     mete_query query = {.size = sizeof query,
+                        .flags = terms == METE__TERM_NLL ? METE_QUERY_FIT : 0,
                         .batch = j->batch,
                         .step = w->query + at,
                         .count = count,

@@ -51,10 +51,15 @@ METE_API int mete_act_tokens(mete_ctx *cx, mete_actions *out, size_t lane, const
 #define METE_WANT_HIDDEN (1ull << 5)
 #define METE_WANT_SAMPLE (1ull << 6)
 
+enum mete_query_flags {
+    METE_QUERY_FIT = 1u << 0 /* given texts are learnt by likelihood alone: what only helps that,
+                                such as dropout, may be done. Never where a ratio is formed */
+};
+
 /* The steps asked about. */
 typedef struct mete_query {
     uint32_t size;
-    uint32_t reserved;
+    uint32_t flags; /* mete_query_flags */
     const mete_batch *batch;
     const uint32_t
         *step; /* [count] indices of steps in the batch; NULL: all, count = batch->steps */

@@ -112,7 +112,16 @@ struct net {
     const float *vector;
     mete_tape *tape;
     const struct packed *rows;
+    uint64_t key; /* of dropout; 0: none */
 };
+
+/* `place` tells the parts of the network apart. */
+static mete_var *
+drop(const struct net *n, mete_var *x, uint64_t place)
+{
+    return n->key ? mete_dropout(n->tape, x, (float)n->p->dropout, mete_hash_mix(n->key, place), 0)
+                  : x;
+}
 
 /* Rows [from, from + count) of a matrix. */
 static mete_var *
@@ -219,14 +228,16 @@ hidden(const struct net *n, size_t count)
     if (!s->rotary)
         x = mete_add(n->tape, x,
                      mete_rows_of(n->tape, whole(n, 0, POSITION), rows->position, rows->tokens));
+    x = drop(n, x, 0);
     for (size_t i = 0; i < s->layers; i++) {
         mete_var *seen = attend(n, i, norm(n, i, NORM1, x));
         if (i + 1 == s->layers) {
             x = mete_rows_of(n->tape, x, rows->asks, count);
             seen = mete_rows_of(n->tape, seen, rows->asks, count);
         }
-        x = mete_add(n->tape, x, linear(n, i, OUT, seen, 0, s->width, METE_LINEAR));
-        x = mete_add(n->tape, x, feed(n, i, norm(n, i, NORM2, x)));
+        seen = linear(n, i, OUT, seen, 0, s->width, METE_LINEAR);
+        x = mete_add(n->tape, x, drop(n, seen, 2 * i + 1));
+        x = mete_add(n->tape, x, drop(n, feed(n, i, norm(n, i, NORM2, x)), 2 * i + 2));
     }
     return norm(n, 0, NORM, x);
 }
@@ -245,7 +256,13 @@ transformer_forward(mete_ctx *cx, const void *self, const mete_params *params,
     int status = pack(cx, p, query, &rows);
     if (status)
         return status;
-    const struct net n = {p, params->vector, tape, &rows};
+    struct net n = {p, params->vector, tape, &rows, 0};
+    if (query->flags & METE_QUERY_FIT && p->dropout > 0) {
+        size_t first = query->batch->step_row[query->step ? query->step[0] : 0];
+        n.key =
+            mete_hash_mix(mete_hash_mix(mete_key(cx), params->version), query->batch->id[first]);
+        n.key += n.key == 0;
+    }
     mete_var *h = hidden(&n, query->count);
     mete_var *head = whole(&n, 0, p->shape.tied ? EMBED : HEAD);
     int wants_entropy = (query->want & METE_WANT_ENTROPY) != 0;

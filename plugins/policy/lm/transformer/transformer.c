@@ -47,6 +47,9 @@ static const mete_option options[] = {
               "tokeniser is learnt"),
     METE_ENUM(struct transformer, overflow, 1, "error|left",
               "a prompt too long for the context: refused, or cut at its beginning"),
+    METE_REAL(struct transformer, dropout, 0, 0, 0.9,
+              "share of each part's output dropped where given texts are learnt (Srivastava et al. "
+              "2014)"),
     METE_BOOL(struct transformer, critic, 0, "has a value for each token"),
     METE_INT(struct transformer, rank, 0, 0, 4096, "rank of adapters; 0: every matrix is trained"),
     METE_REAL(struct transformer, alpha, 16, 1e-6, 1e6, "adapters count alpha / rank times"),

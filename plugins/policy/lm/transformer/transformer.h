@@ -63,7 +63,7 @@ struct transformer {
     int family, tie, critic, overflow, prompt, split;
     int64_t layers, width, heads, groups, hidden, context, max_tokens, vocabulary;
     int64_t rank;
-    double alpha;
+    double alpha, dropout;
     mete_strings targets;
 
     struct shape shape;
