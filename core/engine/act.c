@@ -419,6 +419,86 @@ policy_act(mete_ctx *cx, mete_node *policy, const mete_params *params, const met
                        : mete__act_by_generate(cx, policy, params, lanes, out);
 }
 
+/* Lanes split over threads: slice k has lanes [from[k], from[k + 1]). */
+typedef struct slices {
+    mete_node *policy;
+    const mete_params *params;
+    const mete_lanes *lanes;
+    mete_actions *out;
+    size_t *from;
+    mete_batch *context; /* [slices] */
+    mete_error *err;
+    int *status;
+} slices;
+
+static void
+act_slice(void *user, size_t k)
+{
+    const slices *s = user;
+    size_t from = s->from[k], count = s->from[k + 1] - from;
+    actions_host host = *(actions_host *)s->out->host;
+    mete_actions out = *s->out;
+    mete_lanes lanes = *s->lanes;
+    mete_params params = *s->params;
+    host.lane += from;
+    out.host = &host;
+    out.lanes = count;
+    out.text += from;
+    out.logp += from;
+    out.value = out.value ? out.value + from * out.heads : NULL;
+    lanes.count = count;
+    lanes.episode += from;
+    lanes.step += from;
+    lanes.context = &s->context[k];
+    params.lane = params.lane ? params.lane + from : NULL;
+    mete_ctx cx = mete__ctx_make(s->policy, 0, &s->err[k]);
+    mete__arena_mark mark = mete__arena_marked(cx.arena);
+    cx.params = params;
+    s->status[k] = policy_act(&cx, s->policy, &params, &lanes, &out);
+    mete__arena_release(cx.arena, mark);
+}
+
+#define SLICE_LANES 8 /* fewest worth a thread */
+
+/* May lanes go to several threads? What they say then goes to memory of the heap. */
+static bool
+splits(const mete_node *policy, const mete_lanes *lanes, const mete_actions *out)
+{
+    const mete__plugin *plugin = policy->plugin;
+    return plugin->as.head.flags & METE_LANES_ALONE && out->text && lanes->context &&
+           !((const actions_host *)out->host)->borrowed && lanes->count >= 2 * SLICE_LANES &&
+           mete__workers_threads(mete__engine_workers(policy->engine)) > 1;
+}
+
+static int
+act_split(mete_ctx *cx, mete_node *policy, const mete_params *params, const mete_lanes *lanes,
+          mete_actions *out)
+{
+    mete__workers *workers = mete__engine_workers(policy->engine);
+    size_t count = mete__workers_threads(workers);
+    count = lanes->count / SLICE_LANES < count ? lanes->count / SLICE_LANES : count;
+    slices s = {.policy = policy,
+                .params = params,
+                .lanes = lanes,
+                .out = out,
+                .from = mete__arena_take(cx->arena, (count + 1) * sizeof *s.from),
+                .context = mete__arena_zero(cx->arena, count * sizeof *s.context),
+                .err = mete__arena_zero(cx->arena, count * sizeof *s.err),
+                .status = mete__arena_zero(cx->arena, count * sizeof *s.status)};
+    if (!s.from || !s.context || !s.err || !s.status)
+        return mete_fail(cx, METE_ENOMEM, "out of memory");
+    for (size_t k = 0; k <= count; k++)
+        s.from[k] = k * lanes->count / count;
+    for (size_t k = 0; k < count; k++)
+        if (!mete__batch_range(lanes->context, s.from[k], s.from[k + 1], cx->arena, &s.context[k]))
+            return mete_fail(cx, METE_ENOMEM, "out of memory");
+    mete__workers_run(workers, count, act_slice, &s);
+    for (size_t k = 0; k < count; k++)
+        if (s.status[k])
+            return mete_fail(cx, s.status[k], "%s", s.err[k].message);
+    return METE_OK;
+}
+
 int
 mete__policy_act(mete_node *policy, const mete_params *params, const mete_lanes *lanes,
                  mete_actions *out, mete_error *err)
@@ -426,7 +506,8 @@ mete__policy_act(mete_node *policy, const mete_params *params, const mete_lanes 
     mete_ctx cx = mete__ctx_make(policy, 0, err);
     mete__arena_mark mark = mete__arena_marked(cx.arena);
     cx.params = *params;
-    int status = policy_act(&cx, policy, params, lanes, out);
+    int status = splits(policy, lanes, out) ? act_split(&cx, policy, params, lanes, out)
+                                            : policy_act(&cx, policy, params, lanes, out);
     if (!status)
         status = check_actions(&cx, lanes, out);
     mete__arena_release(cx.arena, mark);

@@ -278,6 +278,8 @@ const mete_batch *mete__lanes_context(mete_node *environment, const mete_observa
 
 /* ---- Worker threads -------------------------------------------------------------------------- */
 
+/* Threads that work, the caller among them. */
+unsigned mete__workers_threads(const mete__workers *workers);
 /* Calls work(user, i) for i in [0, count) on the engine's threads (the caller's among them). The
  * split never changes results: each i is whole and writes only its own. */
 void mete__workers_run(mete__workers *workers, size_t count, void (*work)(void *user, size_t i),

@@ -72,6 +72,12 @@ mete__workers_new(unsigned threads)
     return workers;
 }
 
+unsigned
+mete__workers_threads(const mete__workers *workers)
+{
+    return workers ? workers->threads + 1 : 1;
+}
+
 void
 mete__workers_free(mete__workers *workers)
 {

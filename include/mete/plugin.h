@@ -211,8 +211,10 @@ enum mete_flags {
     METE_ONE_CHILD = 1u << 7, /* with METE_COMBINES: exactly one child */
     METE_PER_STEP = 1u << 8,  /* a reward whose value is per step: it fills out->step */
     METE_ANY_CHILDREN = 1u << 9, /* with METE_COMBINES: `of` may be absent */
-    METE_SUMS = 1u << 10 /* with METE_COMBINES: the value is the sum of weight x value of the
-                                    children that are valid; each is then told its share of it */
+    METE_SUMS = 1u << 10,       /* with METE_COMBINES: the value is the sum of weight x value of the
+                              children that are valid; each is then told its share of it */
+    METE_LANES_ALONE = 1u << 11 /* a policy whose `act` answers each lane by that lane alone, to the
+                                   bit: the host may split lanes over threads */
 };
 
 /* The members below stand at the start of every kind's descriptor and never change within a major
