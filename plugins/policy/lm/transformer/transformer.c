@@ -307,7 +307,7 @@ METE_POLICY_PLUGIN(
         "GPT-2 load; float32, bfloat16 and float16 are read, all is computed in float32.",
     .reference = "Vaswani et al. 2017, arXiv:1706.03762", .tags = "text language-model",
     .options = options, .state_size = sizeof(struct transformer), .element = METE_F32,
-    .flags = METE_SAMPLES | METE_LANES_ALONE, .open = open_transformer, .close = close_transformer, .save = save,
-    .load = load, .describe = describe, .act = transformer_act, .forward = transformer_forward,
-    .backward = transformer_backward, .encode = transformer_encode, .vocabulary = vocabulary,
-    .generate = transformer_generate, .start = start);
+    .flags = METE_SAMPLES | METE_LANES_ALONE, .open = open_transformer, .close = close_transformer,
+    .save = save, .load = load, .describe = describe, .act = transformer_act,
+    .forward = transformer_forward, .backward = transformer_backward, .encode = transformer_encode,
+    .vocabulary = vocabulary, .generate = transformer_generate, .start = start);

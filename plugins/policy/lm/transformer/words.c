@@ -185,7 +185,7 @@ append_plain(mete_ctx *cx, const struct transformer *p, mete_text text, mete_tok
                : METE_OK;
 }
 
-/* A prompt's tokens. A slot that was learnt is one; what a slot is not, and other slots, are read as
+/* A prompt's tokens. A slot that was learnt is one; what is no slot, and other slots, are read as
  * any text. */
 static int
 append_text(mete_ctx *cx, const struct transformer *p, mete_text text, mete_tokens *out)

@@ -527,6 +527,6 @@ METE_POLICY_PLUGIN(
            "the prompt's fields and, with said_bag, the bag of what was said.",
     .reference = "Bengio et al. 2003, A neural probabilistic language model, JMLR 3",
     .tags = "text language-model", .options = options, .state_size = sizeof(struct window_lm),
-    .element = METE_F32, .flags = METE_SAMPLES | METE_LANES_ALONE, .open = open_window, .close = close_window,
-    .save = save, .load = load, .describe = describe, .act = window_act, .forward = forward,
-    .backward = backward, .encode = encode, .vocabulary = vocabulary);
+    .element = METE_F32, .flags = METE_SAMPLES | METE_LANES_ALONE, .open = open_window,
+    .close = close_window, .save = save, .load = load, .describe = describe, .act = window_act,
+    .forward = forward, .backward = backward, .encode = encode, .vocabulary = vocabulary);
