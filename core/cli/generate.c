@@ -66,31 +66,6 @@ struct generator {
 
 /* ---- which model ----------------------------------------------------------------------------- */
 
-static void
-told(void *unused, const char *text)
-{
-    (void)unused;
-    mete__say("%s; an older one is looked for", text);
-}
-
-/* The policy of a run, as its newest whole checkpoint has it. */
-static int
-load_run(struct generator *g, const char *folder)
-{
-    mete_error err = {0};
-    uint64_t iteration;
-    mete__checkpoint *checkpoint = mete__checkpoint_read(folder, &iteration, told, NULL, &err);
-    if (!checkpoint) {
-        mete__say("%s", err.code ? err.message : "the run has no checkpoint yet");
-        return err.code ? mete__exit_of(err.code) : METE__EXIT_INPUT;
-    }
-    int status = mete__loop_load(g->training.loop, checkpoint, &err);
-    mete__checkpoint_free(checkpoint);
-    if (status)
-        mete__say("%s", err.message);
-    return mete__exit_of(status);
-}
-
 static int
 find_model(struct generator *g, const char *name)
 {
@@ -142,7 +117,7 @@ open_model(struct generator *g, const char *folder)
         return METE__EXIT_INPUT;
     int code = find_model(g, name);
     if (!code && folder)
-        code = load_run(g, folder);
+        code = mete__training_load(&g->training, folder);
     else if (!code && trained)
         code = mete__begin_from(g->training.loop, g->training.config);
     if (!code && trained)

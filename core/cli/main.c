@@ -23,6 +23,7 @@ static const struct command {
     {"sweep", mete__command_sweep, "run a config with other values, and rank them"},
     {"runs", mete__command_runs, "list the runs below a folder, or compare two"},
     {"soup", mete__command_soup, "average the policies of several runs"},
+    {"export", mete__command_export, "write a run's policy as such models are published"},
     {"score", mete__command_score, "score records (JSONL or CSV) with a config's reward tree"},
     {"generate", mete__command_generate, "print what a policy or model answers to prompts"},
     {"check", mete__command_check, "check a config and all it names, without running it"},

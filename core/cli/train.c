@@ -328,6 +328,30 @@ interrupted(mete__training *training)
     return METE__EXIT_INTERRUPTED;
 }
 
+static void
+told(void *unused, const char *text)
+{
+    (void)unused;
+    mete__say("%s; an older one is looked for", text);
+}
+
+int
+mete__training_load(mete__training *training, const char *folder)
+{
+    mete_error err = {0};
+    uint64_t iteration;
+    mete__checkpoint *checkpoint = mete__checkpoint_read(folder, &iteration, told, NULL, &err);
+    if (!checkpoint) {
+        mete__say("%s", err.code ? err.message : "the run has no checkpoint yet");
+        return err.code ? mete__exit_of(err.code) : METE__EXIT_INPUT;
+    }
+    int status = mete__loop_load(training->loop, checkpoint, &err);
+    mete__checkpoint_free(checkpoint);
+    if (status)
+        mete__say("%s", err.message);
+    return mete__exit_of(status);
+}
+
 int
 mete__training_summary(const mete__training *training)
 {

@@ -43,6 +43,9 @@ int mete__training_outputs(mete__training *training, mete_error *err);
 /* Gives the policy of a loop that has not begun the parameters that policy.from names, if it does;
  * the exit code after saying what is wrong. */
 int mete__begin_from(mete__loop *loop, mete__config *config);
+/* The opened loop as the newest whole checkpoint of the run in `folder` left it; the exit code
+ * after saying what is wrong. */
+int mete__training_load(mete__training *training, const char *folder);
 /* From where the loop stands to its end; the exit code. The rundir is open. */
 int mete__training_go(mete__training *training);
 /* Prints the loop's summary; the exit code. */

@@ -515,6 +515,18 @@ mete__policy_act(mete_node *policy, const mete_params *params, const mete_lanes 
 }
 
 int
+mete__policy_emit(mete_node *policy, const mete_params *params, const char *folder, mete_error *err)
+{
+    if (!policy->plugin->as.policy.emit)
+        return absent(policy, "form it is published in", err);
+    mete_ctx cx = mete__ctx_make(policy, 0, err);
+    mete__arena_mark mark = mete__arena_marked(cx.arena);
+    int status = policy->plugin->as.policy.emit(&cx, policy->self, params, folder);
+    mete__arena_release(cx.arena, mark);
+    return mete__ctx_blame(policy, status, err);
+}
+
+int
 mete__policy_forward(mete_node *policy, const mete_params *params, const mete_query *query,
                      mete_outputs *out, mete_tape *tape, mete_error *err)
 {

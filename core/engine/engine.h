@@ -223,6 +223,9 @@ int mete__policy_describe(mete_node *policy, const mete_spaces *spaces, const me
  * numbers of one mean the same in the other. Caller frees; NULL: out of memory. */
 char *mete__policy_layout(const mete_node *policy);
 /* Fills vector [parameter_count] with the declared initial values, seeded by parameter names. */
+/* Has the policy write itself into the folder; METE_ENOTSUP where it cannot. */
+int mete__policy_emit(mete_node *policy, const mete_params *params, const char *folder,
+                      mete_error *err);
 int mete__policy_init(mete_node *policy, float *vector, mete_error *err);
 /* Models by name that rewards may ask ("policy", "reference", "old", ...): the vector to use, kept
  * by pointer until changed. NULL removes it. */

@@ -279,7 +279,6 @@ struct mete__loop {
     struct mete__timing *timing;           /* made with the first iteration */
 };
 
-mete_params mete__loop_params(const mete__loop *loop);
 /* One pass of the objective over a batch; metrics are added. */
 int mete__train_batch(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
                       mete_error *err);

@@ -37,6 +37,8 @@ typedef struct mete__loop_sinks {
 mete__loop *mete__loop_new(mete__engine *engine, mete__config *config,
                            const mete__loop_sinks *sinks, mete__errors *errors);
 void mete__loop_free(mete__loop *loop);
+/* The policy's parameters as they stand; borrowed. */
+mete_params mete__loop_params(const mete__loop *loop);
 /* Total iterations of all stages, and those done. */
 uint64_t mete__loop_total(const mete__loop *loop);
 uint64_t mete__loop_done(const mete__loop *loop);

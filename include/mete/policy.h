@@ -127,6 +127,8 @@ typedef struct mete_policy {
     /* a fresh vector, as `describe` declared it and the host drew it, may be given other numbers:
      * those of a published model */
     int (*start)(mete_ctx *cx, const void *self, float *vector);
+    /* writes what `params` make it into the folder, in the form such models are published in */
+    int (*emit)(mete_ctx *cx, const void *self, const mete_params *params, const char *folder);
 } mete_policy;
 
 #define METE_POLICY_PLUGIN(id, ver, brief, ...)                                                    \

@@ -291,6 +291,53 @@ adapters_act(void)
     end(&s);
 }
 
+/* What is written loads again and computes the same, to the bit. */
+static void
+there_and_back(const char *name)
+{
+    static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json"};
+    char folder[] = "/tmp/mete-model-XXXXXX", path[4096];
+    struct subject first, second;
+    float token[STEPS], *one = malloc(STEPS * VOCABULARY * sizeof *one),
+                        *two = malloc(STEPS * VOCABULARY * sizeof *two);
+    mete_tape *tape = mete_tape_new();
+    mete__builder *builder = mete__builder_new();
+    for (size_t i = 0; i < STEPS; i++)
+        token[i] = (float)(3 + i * 53 % 250);
+    const mete_batch *batch = rows_of(builder, token);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(folder));
+    CU_ASSERT_FATAL(begin(&first, source(name), ""));
+    mete_params params = {
+        .size = sizeof params, .vector = first.vector, .count = first.policy->parameter_count};
+    CU_ASSERT_EQUAL(mete__policy_emit(first.policy, &params, folder, &first.err), METE_OK);
+    if (!begin(&second, folder, ""))
+        fprintf(stderr, "%s: %s\n", name, second.err.message);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(second.vector);
+    CU_ASSERT_EQUAL(ask(&first, batch, one, tape), METE_OK);
+    CU_ASSERT_EQUAL(ask(&second, batch, two, tape), METE_OK);
+    CU_ASSERT_EQUAL(memcmp(one, two, STEPS * VOCABULARY * sizeof *one), 0);
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        CU_ASSERT_EQUAL(unlink(path), 0);
+    }
+    CU_ASSERT_EQUAL(rmdir(folder), 0);
+    mete_tape_free(tape);
+    mete__builder_free(builder);
+    end(&first);
+    end(&second);
+    free(one);
+    free(two);
+}
+
+static void
+published_again(void)
+{
+    there_and_back("llama");
+    there_and_back("qwen2");
+    there_and_back("qwen3");
+    there_and_back("gpt2");
+}
+
 /* ---- checkpoints that are not what they say ---------------------------------------------------- */
 
 static void
@@ -455,6 +502,7 @@ suite_transformer(void)
 {
     CU_pSuite suite = CU_add_suite("transformer", make_words, drop_words);
     CU_add_test(suite, "published layouts against the reference", conformance);
+    CU_add_test(suite, "published again", published_again);
     CU_add_test(suite, "adapters", adapters);
     CU_add_test(suite, "adapters, acting", adapters_act);
     CU_add_test(suite, "checkpoints that lie", lies);

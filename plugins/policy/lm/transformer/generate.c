@@ -54,13 +54,15 @@ matrix(const struct decoder *d, size_t layer, enum role role)
                               : d->matrix[d->p->shape.layers * LAYER_ROLES + role];
 }
 
-/* W + scale B A */
-static const float *
-merged(struct decoder *d, const struct weight *w)
+const float *
+transformer_merged(mete_ctx *cx, const struct transformer *p, const struct weight *w,
+                   const float *vector)
 {
-    float scale = (float)(d->p->alpha / (double)w->rank);
-    const float *a = d->vector + w->a, *b = d->vector + w->b;
-    float *out = mete_arena(d->cx, w->rows * w->columns * sizeof *out);
+    if (!w->rank)
+        return w->frozen;
+    float scale = (float)(p->alpha / (double)w->rank);
+    const float *a = vector + w->a, *b = vector + w->b;
+    float *out = mete_arena(cx, w->rows * w->columns * sizeof *out);
     if (!out)
         return NULL;
     memcpy(out, w->frozen, w->rows * w->columns * sizeof *out);
@@ -82,8 +84,7 @@ find_matrices(struct decoder *d)
         size_t layers = p->shape.layers * LAYER_ROLES;
         const struct weight *w = i < layers ? &p->layer[i] : &p->whole[i - layers];
         d->matrix[i] = !w->rows    ? NULL
-                       : w->rank   ? merged(d, w)
-                       : w->frozen ? w->frozen
+                       : w->frozen ? transformer_merged(d->cx, p, w, d->vector)
                                    : d->vector + w->offset;
         if (w->rows && !d->matrix[i])
             return mete_fail(d->cx, METE_ENOMEM, "out of memory for a matrix");

@@ -47,68 +47,65 @@ harmless(const struct transformer *p, const char *name)
     return p->shape.tied && strcmp(name, "lm_head.weight") == 0;
 }
 
-/* The k-th array that a matrix is made of; NULL where there is none, with its name in `name`. */
-static const mete_array *
-find_part(const struct transformer *p, size_t layer, enum role role, size_t k, char *name,
-          size_t size)
+int
+published_part(const struct transformer *p, size_t layer, enum role role, size_t k,
+               struct part *part)
 {
+    const struct shape *s = &p->shape;
     int old = p->family == FAMILY_GPT2;
-    const char *part = (old ? gpt2 : llama)[role].part[k];
-    for (int prefixed = 1; prefixed >= 0; prefixed--) { /* some GPT-2 files lack the prefix */
-        const char *prefix = old && prefixed ? "transformer." : "";
-        if (role < LAYER_ROLES)
-            snprintf(name, size, "%s%s.%zu.%s", prefix, old ? "h" : "model.layers", layer, part);
-        else
-            snprintf(name, size, "%s%s", prefix, part);
-        const mete_array *found = mete_arrays_find(p->arrays, name);
-        if (found || !old)
-            return found;
-    }
-    return NULL;
+    const struct source *source = &(old ? gpt2 : llama)[role];
+    size_t rows, columns;
+    shape_of(p, role, &rows, &columns);
+    if (!rows || k >= 3 || !source->part[k])
+        return 0;
+    const char *prefix = old ? "transformer." : "";
+    if (role < LAYER_ROLES)
+        snprintf(part->name, sizeof part->name, "%s%s.%zu.%s", prefix, old ? "h" : "model.layers",
+                 layer, source->part[k]);
+    else
+        snprintf(part->name, sizeof part->name, "%s%s", prefix, source->part[k]);
+    size_t heads = (k ? s->groups : s->heads) * s->head;
+    part->rows = rows;
+    part->columns = columns;
+    part->turned = source->turned;
+    if (!old && role == QKV)
+        part->rows = heads;
+    else if (!old && role == QKV_BIAS)
+        part->columns = heads;
+    else if (!old && role == UP)
+        part->rows = s->hidden;
+    return 1;
 }
 
-/* The rows of a matrix that its k-th part fills. */
-static size_t
-part_rows(const struct transformer *p, enum role role, size_t k, size_t rows)
+/* The array in the files; some of GPT-2's lack the prefix of its name. */
+static const mete_array *
+find_part(const struct transformer *p, const struct part *part)
 {
-    const struct shape *s = &p->shape;
-    if (p->family == FAMILY_GPT2)
-        return rows;
-    if (role == QKV)
-        return k ? s->groups * s->head : s->heads * s->head;
-    return role == UP ? s->hidden : rows;
-}
-
-/* A bias is one row of ours and a list of theirs, cut along its columns. */
-static size_t
-part_columns(const struct transformer *p, enum role role, size_t k, size_t columns)
-{
-    const struct shape *s = &p->shape;
-    if (role == QKV_BIAS && p->family != FAMILY_GPT2)
-        return k ? s->groups * s->head : s->heads * s->head;
-    return columns;
+    const mete_array *found = mete_arrays_find(p->arrays, part->name);
+    if (!found && p->family == FAMILY_GPT2)
+        found = mete_arrays_find(p->arrays, part->name + strlen("transformer."));
+    return found;
 }
 
 static int
 check_matrix(mete_ctx *cx, const struct transformer *p, size_t layer, enum role role, size_t *parts)
 {
-    const struct source *source = &(p->family == FAMILY_GPT2 ? gpt2 : llama)[role];
+    struct part part;
     size_t rows, columns;
-    char name[256];
     shape_of(p, role, &rows, &columns);
-    for (size_t k = 0; rows && k < 3 && source->part[k]; k++) {
-        const mete_array *part = find_part(p, layer, role, k, name, sizeof name);
-        size_t high = part_rows(p, role, k, rows), wide = part_columns(p, role, k, columns);
-        size_t first = source->turned ? wide : high, second = source->turned ? high : wide;
-        if (!part)
-            return mete_fail(cx, METE_EDATA, "%s: has no array \"%s\"", p->load, name);
-        int fits = rows == 1 ? part->dimensions == 1 && part->shape[0] == wide
-                             : part->dimensions == 2 && part->shape[0] == first &&
-                                   part->shape[1] == second;
+    for (size_t k = 0; published_part(p, layer, role, k, &part); k++) {
+        const mete_array *array = find_part(p, &part);
+        size_t first = part.turned ? part.columns : part.rows;
+        size_t second = part.turned ? part.rows : part.columns;
+        if (!array)
+            return mete_fail(cx, METE_EDATA, "%s: has no array \"%s\"", p->load, part.name);
+        int fits = rows == 1 ? array->dimensions == 1 && array->shape[0] == part.columns
+                             : array->dimensions == 2 && array->shape[0] == first &&
+                                   array->shape[1] == second;
         if (!fits)
             return mete_fail(cx, METE_EDATA,
                              "%s: array \"%s\" is not %zu x %zu, as config.json says", p->load,
-                             name, rows == 1 ? 1 : first, rows == 1 ? wide : second);
+                             part.name, first, second);
         ++*parts;
     }
     return METE_OK;
@@ -142,26 +139,23 @@ int
 published_read(const struct transformer *p, size_t layer, enum role role, float *out,
                mete_error *err)
 {
-    const struct source *source = &(p->family == FAMILY_GPT2 ? gpt2 : llama)[role];
-    size_t rows, columns;
-    char name[256];
-    shape_of(p, role, &rows, &columns);
-    for (size_t k = 0; k < 3 && source->part[k]; k++) {
-        const mete_array *part = find_part(p, layer, role, k, name, sizeof name);
-        int status = mete_array_read(part, 0, part->count, out, err);
+    struct part part;
+    for (size_t k = 0; published_part(p, layer, role, k, &part); k++) {
+        const mete_array *array = find_part(p, &part);
+        int status = mete_array_read(array, 0, array->count, out, err);
         if (status)
             return status;
-        if (source->turned) {
-            float *turned = malloc(part->count * sizeof *turned);
+        if (part.turned) {
+            float *turned = malloc(array->count * sizeof *turned);
             if (!turned)
                 return mete_error_set(err, METE_ENOMEM, "out of memory");
-            for (size_t i = 0; i < columns; i++)
-                for (size_t j = 0; j < rows; j++)
-                    turned[j * columns + i] = out[i * rows + j];
-            memcpy(out, turned, part->count * sizeof *turned);
+            for (size_t i = 0; i < part.columns; i++)
+                for (size_t j = 0; j < part.rows; j++)
+                    turned[j * part.columns + i] = out[i * part.rows + j];
+            memcpy(out, turned, array->count * sizeof *turned);
             free(turned);
         }
-        out += part->count;
+        out += array->count;
     }
     return METE_OK;
 }

@@ -24,6 +24,7 @@ family_habits(struct shape *s, int family)
 static int
 frequencies(mete_ctx *cx, struct transformer *p, double theta)
 {
+    p->shape.theta = theta;
     size_t half = p->shape.head / 2;
     if (!p->shape.rotary)
         return METE_OK;
@@ -173,6 +174,10 @@ stretch(struct reading *r, struct transformer *p, const mete_json *scaling)
                               "%s: \"high_freq_factor\" must exceed "
                               "\"low_freq_factor\"",
                               r->path);
+    p->shape.factor = factor;
+    p->shape.low = low;
+    p->shape.high = high;
+    p->shape.original = original;
     for (size_t i = 0; i < p->shape.head / 2 && !r->status; i++) {
         double f = (double)p->frequency[i], length = TWO_PI / f;
         double smooth = (original / length - low) / (high - low);

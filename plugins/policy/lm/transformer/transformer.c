@@ -310,4 +310,5 @@ METE_POLICY_PLUGIN(
     .flags = METE_SAMPLES | METE_LANES_ALONE, .open = open_transformer, .close = close_transformer,
     .save = save, .load = load, .describe = describe, .act = transformer_act,
     .forward = transformer_forward, .backward = transformer_backward, .encode = transformer_encode,
-    .vocabulary = vocabulary, .generate = transformer_generate, .start = start);
+    .vocabulary = vocabulary, .generate = transformer_generate, .start = start,
+    .emit = transformer_emit);

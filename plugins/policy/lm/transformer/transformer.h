@@ -46,6 +46,7 @@ struct shape {
     size_t hidden, vocabulary, context;
     int gated, rotary, layer_norm, qk_norm, qkv_bias, bias, tied;
     float epsilon;
+    double theta, factor, low, high, original; /* rotary positions; factor 0: not stretched */
     int32_t begin, end; /* tokens that begin a text and end an answer; -1: none */
 };
 
@@ -96,6 +97,15 @@ void shape_of(const struct transformer *p, enum role role, size_t *rows, size_t 
 
 /* Opens p->load and checks that it has every matrix in its shape, and no others. */
 int published_open(mete_ctx *cx, struct transformer *p);
+/* One array of theirs: so many rows of the matrix, or columns of one that is a row. */
+struct part {
+    char name[256];
+    size_t rows, columns;
+    int turned; /* [columns x rows] in the file */
+};
+/* The k-th array that a matrix is made of; 0 when there is none. */
+int published_part(const struct transformer *p, size_t layer, enum role role, size_t k,
+                   struct part *part);
 /* The numbers of one matrix. */
 int published_read(const struct transformer *p, size_t layer, enum role role, float *out,
                    mete_error *err);
@@ -124,8 +134,16 @@ int transformer_backward(mete_ctx *cx, const void *self, const mete_params *para
                          const mete_query *query, const mete_outputs *adjoint, mete_tape *tape,
                          float *grad);
 
+/* ---- write.c: a model in the layout it is published in --------------------------------------- */
+
+int transformer_emit(mete_ctx *cx, const void *self, const mete_params *params, const char *folder);
+
 /* ---- generate.c: answers with a cache of keys and values ------------------------------------- */
 
+/* W + alpha/rank B A of a frozen matrix, in the arena; itself where it has no adapter. NULL when
+ * out of memory. */
+const float *transformer_merged(mete_ctx *cx, const struct transformer *p, const struct weight *w,
+                                const float *vector);
 int transformer_act(mete_ctx *cx, const void *self, const mete_params *params, const mete_lanes *in,
                     mete_actions *out);
 int transformer_generate(mete_ctx *cx, const void *self, const mete_params *params,
