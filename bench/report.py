@@ -119,12 +119,16 @@ def tape():
     print(f"tape, the dearest of those whose arithmetic is next to nothing, forward: {worst:.0f} ns (target: at most 60; {'reached' if worst <= 60 else 'MISSED'})")
 
 
-def learning():
-    python = None
+def with_torch():
+    """A Python that has PyTorch and numpy, or None."""
     for candidate in filter(None, (os.environ.get("METE_BENCH_PYTHON"), "python3", "/usr/bin/python3")):
         if shutil.which(candidate) and subprocess.run((candidate, "-c", "import torch, numpy"), stderr=subprocess.DEVNULL).returncode == 0:
-            python = candidate
-            break
+            return candidate
+    return None
+
+
+def learning():
+    python = with_torch()
     jobs = {"8 x 256": ("8", "256", "64", "10"), "1024 x 32": ("1024", "32", "8192", "1")}
     core = once("./learn", "blas")[1].strip()
     if not python:
@@ -151,6 +155,34 @@ def learning():
     line("PPO update, 2048 x 10 epochs, minibatch 64", f"{median(a for a, _ in updates):,.0f} sample-updates/s", median(a / b for a, b in updates), peer, 20)
     for (k, target) in (("8 x 256", 25), ("1024 x 32", 4)):
         line(f"PPO on CartPole, {k}", f"{median(a for a, _ in steps[k]):,.0f} steps/s", median(a / b for a, b in steps[k]), peer, target)
+
+
+def transformer():
+    rows = json.loads(once("./gpt", "rows")[1])
+    for n, (whole, half) in rows.items():
+        print(f"512 to 2048, {n} rows: {whole:.0f} us, weights in bfloat16 {half:.0f} us", flush=True)
+    whole, half = rows["1"]
+    line("one row, bfloat16 weights", f"{512 * 2048 * 2 / half / 1e3:.1f} GB/s", whole / half, "float32's rate", 1.6)
+    python, core = with_torch(), once("./learn", "blas")[1].strip()
+    env, turns = dict(os.environ, OPENBLAS_CORETYPE=core), []
+    for _ in range(3):
+        ours = {**json.loads(once("./gpt", "step", "gpt.bin", "6")[1]), **json.loads(once("./gpt", "parts")[1])}
+        if not python:
+            print("skipped: the transformer in PyTorch; this build alone, ms: " + json.dumps(ours))
+            return
+        theirs = json.loads(once(python, f"{HERE}/peer_gpt.py", "gpt.bin", "6", env=env)[1])
+        if max(abs(a - b) for a, b in zip(ours["loss"], theirs["loss"])) > 1e-3:
+            sys.exit("the transformer: the losses differ")
+        turns.append((ours, theirs))
+    peer = f"PyTorch {theirs['version']} ({core} kernels, 1 thread)"
+
+    def against(what, cost, target, figure=lambda ms: f"{ms:.1f} ms"):
+        line(what, figure(median(cost(a) for a, _ in turns)), median(cost(b) / cost(a) for a, b in turns), peer, target)
+
+    against("GPT-2 step, 4 x 256, vocabulary 8192, 4 x 256 tokens", lambda x: x["forward"] + x["backward"] + x["update"], 1.2,
+            lambda ms: f"{1024e3 / ms:,.0f} tokens/s")
+    against("attention, forward and backward", lambda x: sum(x["attention"]), 1)
+    against("vocabulary head, forward and backward", lambda x: sum(x["head"]), 1)
 
 
 def other_cartpole():
@@ -181,5 +213,5 @@ def attribution():
 
 
 write_texts()
-for part in (boundary, other_cartpole, numbers, score, tape, learning, attribution, plugins, null_make):
+for part in (boundary, other_cartpole, numbers, score, tape, learning, transformer, attribution, plugins, null_make):
     part()

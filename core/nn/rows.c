@@ -23,13 +23,53 @@ tree(const float *part)
     return sum[0];
 }
 
+typedef void (*tile)(const float *x, size_t in, const void *w, float *out, size_t step);
+
+/* Tiles by rows (1 or `rows`) and outputs (1 or 4; NULL: only 1). */
+struct tiles {
+    size_t rows;
+    tile one_one, one_four, many_one, many_four;
+};
+
+static inline float
+widen(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+#define SAME(x) (x)
+
+/* Inputs [from, in) added to the parts they belong to. */
+#define ADD_INPUTS(x, w, ONE_WEIGHT, from, in, part)                                               \
+    for (size_t k = from; k < (in); k++)                                                           \
+    (part)[k % LANES] = __builtin_fmaf((x)[k], ONE_WEIGHT((w)[k]), (part)[k % LANES])
+
+#define PLAIN(name, WEIGHT, ONE_WEIGHT)                                                            \
+    static void name(const float *x, size_t in, const void *weights, float *out, size_t step)      \
+    {                                                                                              \
+        const WEIGHT *w = weights;                                                                 \
+        float part[LANES] = {0};                                                                   \
+        (void)step;                                                                                \
+        ADD_INPUTS(x, w, ONE_WEIGHT, 0, in, part);                                                 \
+        *out = tree(part);                                                                         \
+    }
+PLAIN(plain_1_1, float, SAME)
+PLAIN(plain_half_1_1, uint16_t, widen)
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
 /* One tile of ROWS rows by OUTS outputs. VECTOR holds VECTOR_LANES numbers; LANES of them are one
- * output's parts. Inputs past the last whole LANES go to the first parts. */
+ * output's parts. QUARTER takes the first two steps of the tree, and FOUR the last two for four
+ * outputs at once. One row waits for its weights: those of the next outputs are asked for. */
 #define TILE(...) TILE_OF(__VA_ARGS__)
-#define TILE_OF(name, target_of, VECTOR, VECTOR_LANES, ZERO, LOAD, STORE, FMA, WEIGHT,             \
+#define TILE_OF(name, TARGET, VECTOR, VECTOR_LANES, ZERO, LOAD, STORE, FMA, QUARTER, WEIGHT,       \
                 LOAD_WEIGHT, ONE_WEIGHT, ROWS, OUTS)                                               \
-    target_of static void name(const float *x, size_t in, const void *weights, float *out,         \
-                               size_t step)                                                        \
+    TARGET static void name(const float *x, size_t in, const void *weights, float *out,            \
+                            size_t step)                                                           \
     {                                                                                              \
         enum { VECTORS = LANES / VECTOR_LANES };                                                   \
         const WEIGHT *w = weights;                                                                 \
@@ -48,61 +88,58 @@ tree(const float *part)
                 _Pragma("GCC unroll 4") for (size_t o = 0; o < OUTS; o++)                          \
                 {                                                                                  \
                     VECTOR weight = LOAD_WEIGHT(w + o * in + at);                                  \
+                    __builtin_prefetch(w + (o + OUTS) * in + at);                                  \
                     _Pragma("GCC unroll 4") for (size_t r = 0; r < ROWS; r++) sum[r][o][v] =       \
                         FMA(given[r], weight, sum[r][o][v]);                                       \
                 }                                                                                  \
             }                                                                                      \
-        for (size_t r = 0; r < ROWS; r++)                                                          \
-            for (size_t o = 0; o < OUTS; o++) {                                                    \
-                float part[LANES];                                                                 \
-                for (size_t v = 0; v < VECTORS; v++)                                               \
-                    STORE(part + v * VECTOR_LANES, sum[r][o][v]);                                  \
-                for (size_t k = whole; k < in; k++)                                                \
-                    part[k - whole] =                                                              \
-                        __builtin_fmaf(x[r * in + k], ONE_WEIGHT(w[o * in + k]), part[k - whole]); \
-                out[r * step + o] = tree(part);                                                    \
-            }                                                                                      \
+        if (OUTS == 4 && whole == in)                                                              \
+            _Pragma("GCC unroll 4") for (size_t r = 0; r < ROWS; r++)                              \
+                four(QUARTER(sum[r][0]), QUARTER(sum[r][1 % OUTS]), QUARTER(sum[r][2 % OUTS]),     \
+                     QUARTER(sum[r][3 % OUTS]), out + r * step);                                   \
+        else                                                                                       \
+            for (size_t r = 0; r < ROWS; r++)                                                      \
+                for (size_t o = 0; o < OUTS; o++) {                                                \
+                    float part[LANES];                                                             \
+                    for (size_t v = 0; v < VECTORS; v++)                                           \
+                        STORE(part + v * VECTOR_LANES, sum[r][o][v]);                              \
+                    ADD_INPUTS(x + r * in, w + o * in, ONE_WEIGHT, whole, in, part);               \
+                    out[r * step + o] = tree(part);                                                \
+                }                                                                                  \
     }
 
-typedef void (*tile)(const float *x, size_t in, const void *w, float *out, size_t step);
-
-/* Tiles by rows (1 or `rows`) and outputs (1 or 4; NULL: only 1). */
-struct tiles {
-    size_t rows;
-    tile one_one, one_four, many_one, many_four;
-};
-
-static inline float
-fma_one(float a, float b, float c)
+/* Four outputs' four parts each -> out [4]. */
+static inline void
+four(__m128 a, __m128 b, __m128 c, __m128 d, float *out)
 {
-    return __builtin_fmaf(a, b, c);
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    _mm_storeu_ps(out, _mm_add_ps(_mm_add_ps(a, c), _mm_add_ps(b, d)));
 }
 
-static inline float
-widen(uint16_t half)
+#define TARGET_AVX2 __attribute__((target("avx2,fma")))
+#define TARGET_AVX512 __attribute__((target("avx512f")))
+
+TARGET_AVX2 static inline __m128
+quarter_avx2(const __m256 *sum)
 {
-    uint32_t bits = (uint32_t)half << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
+    __m256 half = _mm256_add_ps(sum[0], sum[1]);
+    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
-#define SAME(x) (x)
-#define LOAD_ONE(p) (*(p))
-#define STORE_ONE(p, v) (*(p) = (v))
-#define WIDEN_ONE(p) widen(*(p))
-#define PLAIN , float, 1, 0, LOAD_ONE, STORE_ONE, fma_one
-TILE(plain_1_1, PLAIN, float, LOAD_ONE, SAME, 1, 1)
-TILE(plain_half_1_1, PLAIN, uint16_t, WIDEN_ONE, widen, 1, 1)
+TARGET_AVX512 static inline __m128
+quarter_avx512(const __m512 *sum)
+{
+    __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(*sum), 1));
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(*sum), high);
+    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
 
-#if defined(__x86_64__)
-#include <immintrin.h>
 #define AVX2                                                                                       \
-    __attribute__((target("avx2,fma"))), __m256, 8, _mm256_setzero_ps(), _mm256_loadu_ps,          \
-        _mm256_storeu_ps, _mm256_fmadd_ps
+    TARGET_AVX2, __m256, 8, _mm256_setzero_ps(), _mm256_loadu_ps, _mm256_storeu_ps,                \
+        _mm256_fmadd_ps, quarter_avx2
 #define AVX512                                                                                     \
-    __attribute__((target("avx512f"))), __m512, 16, _mm512_setzero_ps(), _mm512_loadu_ps,          \
-        _mm512_storeu_ps, _mm512_fmadd_ps
+    TARGET_AVX512, __m512, 16, _mm512_setzero_ps(), _mm512_loadu_ps, _mm512_storeu_ps,             \
+        _mm512_fmadd_ps, quarter_avx512
 #define WIDEN_8(p)                                                                                 \
     _mm256_castsi256_ps(_mm256_slli_epi32(                                                         \
         _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))), 16))
@@ -148,31 +185,45 @@ tiles_here(void)
                          {1, plain_half_1_1, NULL, plain_half_1_1, NULL}};
 }
 
-#define WEIGHTS ((size_t)1 << 16) /* numbers of w that stay in the cache while rows go by */
+/* Numbers of w that stay in the second cache while blocks of rows go by, and of a block of rows in
+ * the first. */
+#define WEIGHTS ((size_t)1 << 16)
+#define INPUTS ((size_t)3 << 11)
 
-/* size: bytes a weight. */
+/* As many lines of `in` numbers as fit `room`, a multiple of `step`, at least that. */
+static size_t
+fitting(size_t room, size_t in, size_t step)
+{
+    size_t some = room / (in ? in : 1) / step * step;
+    return some ? some : step;
+}
+
+/* Rows [from, to) by outputs [first, last), a tile at a time; size: bytes a weight. */
+static void
+block(const struct tiles *t, const float *x, size_t from, size_t to, size_t in, const char *w,
+      size_t size, size_t first, size_t last, size_t outs, float *out)
+{
+    size_t many = t->many_four && last - first >= 4 ? 4 : 1;
+    for (size_t o = first; o < last; o += many) {
+        many = last - o < many ? 1 : many;
+        tile one = many == 4 ? t->one_four : t->one_one;
+        tile all = many == 4 ? t->many_four : t->many_one;
+        for (size_t r = from, rows; r < to; r += rows) {
+            rows = to - r < t->rows ? 1 : t->rows;
+            (rows > 1 ? all : one)(x + r * in, in, w + o * in * size, out + r * outs + o, outs);
+        }
+    }
+}
+
 static void
 dense_rows(const struct tiles *t, const float *x, size_t n, size_t in, const void *w, size_t size,
            const float *b, size_t outs, mete_activation act, float *out)
 {
-    size_t wide = t->many_four ? 4 : 1;
-    size_t some = WEIGHTS / (in ? in : 1) / wide * wide;
-    some = some < wide ? wide : some;
-    for (size_t from = 0; from < outs; from += some) {
-        size_t to = outs - from < some ? outs : from + some;
-        for (size_t r = 0; r < n;) {
-            size_t rows = n - r >= t->rows ? t->rows : 1;
-            for (size_t o = from; o < to;) {
-                size_t many = wide == 4 && o + 4 <= to ? 4 : 1;
-                tile one = many == 4 ? t->one_four : t->one_one;
-                tile all = many == 4 ? t->many_four : t->many_one;
-                (rows > 1 ? all : one)(x + r * in, in, (const char *)w + o * in * size,
-                                       out + r * outs + o, outs);
-                o += many;
-            }
-            r += rows;
-        }
-    }
+    size_t some = fitting(WEIGHTS, in, 4), rows = fitting(INPUTS, in, t->rows);
+    for (size_t o = 0; o < outs; o += some)
+        for (size_t r = 0; r < n; r += rows)
+            block(t, x, r, n - r < rows ? n : r + rows, in, w, size, o,
+                  outs - o < some ? outs : o + some, outs, out);
     for (size_t i = 0; b && i < n; i++)
         mete__add_scaled(out + i * outs, 1, b, outs);
     mete__activate(act, out, n * outs);
