@@ -18,6 +18,7 @@ static const struct command {
     const char *what;
 } commands[] = {
     {"run", mete__command_run, "train as a config says, in a new run folder"},
+    {"fit", mete__command_fit, "fit what learns from data, such as a reward model on preferences"},
     {"resume", mete__command_resume, "go on with a run that was stopped or killed"},
     {"ablate", mete__command_ablate, "run a config with and without its parts, and compare"},
     {"sweep", mete__command_sweep, "run a config with other values, and rank them"},

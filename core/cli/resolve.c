@@ -70,8 +70,12 @@ mete__training_resolve(mete__training *training)
     bool good = true;
     mete_node *const *node = mete__engine_nodes(training->engine, &count);
     for (size_t i = 0; i < count && good; i++)
-        if (node[i]->plugin && node[i]->at)
-            good = resolve_group(training, node[i]->at, node[i]->plugin->as.head.options, 0);
+        if (node[i]->plugin && node[i]->at) {
+            mete__value *core = mete__value_get(node[i]->at, "node");
+            good = resolve_group(training, node[i]->at, node[i]->plugin->as.head.options, 0) &&
+                   (!core || core->kind != METE__GROUP ||
+                    resolve_value(training, mete__value_get(core, "from")));
+        }
     mete__value *policy = mete__value_get(mete__config_root(training->config), "policy");
     if (good && policy)
         good = resolve_value(training, mete__value_get(policy, "from"));

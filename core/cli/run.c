@@ -42,8 +42,8 @@ default_folder(const char *config, char *out, size_t room)
     return false;
 }
 
-static int
-start(mete__training *training, const char *config)
+int
+mete__training_start(mete__training *training, const char *config)
 {
     char made[PATH_MAX];
     mete_error err = {0};
@@ -82,7 +82,7 @@ mete__command_run(int argc, char **argv)
         if (mete__training_open(&training))
             code = mete__begin_from(training.loop, training.config);
         if (!code)
-            code = start(&training, args.operand[0]);
+            code = mete__training_start(&training, args.operand[0]);
         mete__training_close(&training);
     }
     mete__args_free(&args);

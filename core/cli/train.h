@@ -46,6 +46,9 @@ int mete__begin_from(mete__loop *loop, mete__config *config);
 /* The opened loop as the newest whole checkpoint of the run in `folder` left it; the exit code
  * after saying what is wrong. */
 int mete__training_load(mete__training *training, const char *folder);
+/* A new run folder (--out, run.out, or runs/NAME of the config), and all of the run; the exit code.
+ */
+int mete__training_start(mete__training *training, const char *config);
 /* From where the loop stands to its end; the exit code. The rundir is open. */
 int mete__training_go(mete__training *training);
 /* Prints the loop's summary; the exit code. */

@@ -198,6 +198,9 @@ void mete__episodes_end(mete__engine *engine, const mete_batch *batch);
  * lanes, which are the loop's. Names are "node/<path>/...". */
 struct mete__checkpoint;
 int mete__engine_save(mete__engine *engine, struct mete__checkpoint *to, mete_error *err);
+/* A node's learnt state from the newest checkpoint of a run folder, where its path was `as` (NULL:
+ * the same). */
+int mete__node_load_from(mete_node *node, const char *folder, const char *as, mete_error *err);
 int mete__engine_load(mete__engine *engine, const struct mete__checkpoint *from, mete_error *err);
 /* What a node and those below it learnt, from the checkpoint of another run; not episode states. */
 int mete__engine_adopt(mete__engine *engine, const mete_node *node,

@@ -303,7 +303,27 @@ read_reserved(mete__engine *engine, mete_node *node, mete__value *group)
     node->private_->update_every =
         (uint64_t)mete__value_int(core, "update_every", 1, 1, 1000000000, engine->errors);
     mete__value_get(core, "stream"); /* the loop's */
-    mete__value_unknown(core, "update_every stream", engine->errors);
+    mete__value_get(core, "from");   /* read once it is open */
+    mete__value_get(core, "as");
+    mete__value_unknown(core, "update_every stream from as", engine->errors);
+}
+
+/* node = { from = "RUN"; as = "PATH"; }: the node starts with what the one of that path in a run
+ * folder learnt. */
+static void
+read_from(mete__engine *engine, mete_node *node, mete__value *group)
+{
+    mete__value *core = mete__value_get(group, "node");
+    mete__value *from = core && core->kind == METE__GROUP ? mete__value_get(core, "from") : NULL;
+    mete_error err = {0};
+    if (!from || !mete__value_string(core, "from", NULL, engine->errors))
+        return;
+    const char *as = mete__value_string(core, "as", NULL, engine->errors);
+    char *folder = mete__value_file(from);
+    if (!folder || mete__node_load_from(node, folder, as, &err))
+        mete__errors_add(engine->errors, "%s:%d: %s", from->file, from->line,
+                         folder ? err.message : "out of memory");
+    free(folder);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -401,7 +421,8 @@ build_node(mete__engine *engine, mete_kind kind, mete__value *group, const char 
     int status = mete__options_bind(&plugin->as.head, group, node->self, &binder, errors);
     if (status || errors->count != before)
         return node; /* its errors are told; opening it would only add to them */
-    node_open(node);
+    if (!node_open(node))
+        read_from(engine, node, group);
     return node;
 }
 

@@ -7,9 +7,9 @@
 #include <string.h>
 
 static void
-entry_name(char *out, size_t size, const mete_node *node, const char *what, const char *name)
+entry_name(char *out, size_t size, const char *path, const char *what, const char *name)
 {
-    snprintf(out, size, "node/%s/%s%s", node->path, what, name);
+    snprintf(out, size, "node/%s/%s%s", path, what, name);
 }
 
 static int
@@ -18,7 +18,7 @@ save_node(mete_node *node, mete__checkpoint *to, mete_error *err)
     char name[1200];
     int status = METE_OK;
     for (size_t i = 0; i < node->tensors && !status; i++) {
-        entry_name(name, sizeof name, node, "tensor/", node->tensor[i].name);
+        entry_name(name, sizeof name, node->path, "tensor/", node->tensor[i].name);
         status = mete__checkpoint_add(to, name, node->tensor[i].element, node->tensor[i].count,
                                       node->tensor[i].data, err);
     }
@@ -29,7 +29,7 @@ save_node(mete_node *node, mete__checkpoint *to, mete_error *err)
         cx.bytes = &bytes;
         status = mete__ctx_blame(node, node->plugin->as.head.save(&cx, node->self), err);
         mete__arena_release(cx.arena, mark);
-        entry_name(name, sizeof name, node, "bytes", "");
+        entry_name(name, sizeof name, node->path, "bytes", "");
         if (!status)
             status = mete__checkpoint_add(to, name, METE_U8, bytes.length, bytes.data, err);
         free(bytes.data);
@@ -43,11 +43,11 @@ save_node(mete_node *node, mete__checkpoint *to, mete_error *err)
             status = mete_error_set(err, METE_ENOMEM, "%s: out of memory while saving", node->path);
         if (!status) {
             mete__states_write(node, id, bytes);
-            entry_name(name, sizeof name, node, "episodes", "");
+            entry_name(name, sizeof name, node->path, "episodes", "");
             status = mete__checkpoint_add(to, name, METE_I64, count, id, err);
         }
         if (!status) {
-            entry_name(name, sizeof name, node, "states", "");
+            entry_name(name, sizeof name, node->path, "states", "");
             status = mete__checkpoint_add(to, name, METE_U8, count * each, bytes, err);
         }
         free(id);
@@ -59,13 +59,16 @@ save_node(mete_node *node, mete__checkpoint *to, mete_error *err)
 static int
 missing(const mete_node *node, const char *name, mete_error *err)
 {
-    return mete_error_set(err, METE_EDATA,
-                          "%s: the checkpoint has no '%s' of this shape; was the config changed?",
-                          node->path, name);
+    return mete_error_set(
+        err, METE_EDATA,
+        "%s: the checkpoint has no '%s' of this shape; was the config changed, or is the "
+        "node called otherwise (node.as)?",
+        node->path, name);
 }
 
+/* What the node of that path had learnt. */
 static int
-load_learnt(mete_node *node, const mete__checkpoint *from, mete_error *err)
+load_learnt(mete_node *node, const char *path, const mete__checkpoint *from, mete_error *err)
 {
     char name[1200];
     size_t count;
@@ -73,7 +76,7 @@ load_learnt(mete_node *node, const mete__checkpoint *from, mete_error *err)
         static const size_t size[] = {
             [METE_F32] = 4, [METE_F64] = 8, [METE_I32] = 4, [METE_I64] = 8, [METE_U8] = 1};
         mete__tensor *tensor = &node->tensor[i];
-        entry_name(name, sizeof name, node, "tensor/", tensor->name);
+        entry_name(name, sizeof name, path, "tensor/", tensor->name);
         count = tensor->count;
         const void *data = mete__checkpoint_get(from, name, tensor->element, &count);
         if (!data && tensor->count)
@@ -82,7 +85,7 @@ load_learnt(mete_node *node, const mete__checkpoint *from, mete_error *err)
             memcpy(tensor->data, data, tensor->count * size[tensor->element]);
     }
     if (node->plugin->as.head.load) {
-        entry_name(name, sizeof name, node, "bytes", "");
+        entry_name(name, sizeof name, path, "bytes", "");
         count = SIZE_MAX;
         const void *data = mete__checkpoint_get(from, name, METE_U8, &count);
         if (!data && count == SIZE_MAX)
@@ -102,17 +105,17 @@ load_node(mete_node *node, const mete__checkpoint *from, mete_error *err)
 {
     char name[1200];
     size_t count, each = (size_t)node->plugin->as.head.episode_size;
-    int status = load_learnt(node, from, err);
+    int status = load_learnt(node, node->path, from, err);
     if (status)
         return status;
     if (each) {
-        entry_name(name, sizeof name, node, "episodes", "");
+        entry_name(name, sizeof name, node->path, "episodes", "");
         count = SIZE_MAX;
         const uint64_t *id = mete__checkpoint_get(from, name, METE_I64, &count);
         if (count == SIZE_MAX)
             return missing(node, name, err);
         size_t bytes = count * each;
-        entry_name(name, sizeof name, node, "states", "");
+        entry_name(name, sizeof name, node->path, "states", "");
         const char *data = mete__checkpoint_get(from, name, METE_U8, &bytes);
         if (count && (!data || !id))
             return missing(node, name, err);
@@ -143,6 +146,23 @@ mete__engine_load(mete__engine *engine, const mete__checkpoint *from, mete_error
 }
 
 int
+mete__node_load_from(mete_node *node, const char *folder, const char *as, mete_error *err)
+{
+    uint64_t iteration;
+    if (!node->tensors && !node->plugin->as.head.load)
+        return mete_error_set(err, METE_EINVAL, "%s: '%s' keeps nothing that could come from a run",
+                              node->path, node->plugin->as.head.name);
+    mete__checkpoint *from = mete__checkpoint_read(folder, &iteration, NULL, NULL, err);
+    if (!from)
+        return err->code ? err->code
+                         : mete_error_set(err, METE_EDATA, "%s: %s has no checkpoint", node->path,
+                                          folder);
+    int status = load_learnt(node, as ? as : node->path, from, err);
+    mete__checkpoint_free(from);
+    return status;
+}
+
+int
 mete__engine_adopt(mete__engine *engine, const mete_node *node, const mete__checkpoint *from,
                    mete_error *err)
 {
@@ -152,7 +172,7 @@ mete__engine_adopt(mete__engine *engine, const mete_node *node, const mete__chec
         mete_node *at = engine->node[i];
         if (at->plugin && strncmp(at->path, node->path, length) == 0 &&
             (!at->path[length] || at->path[length] == '.'))
-            status = load_learnt(at, from, err);
+            status = load_learnt(at, at->path, from, err);
     }
     return status;
 }

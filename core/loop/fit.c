@@ -43,6 +43,18 @@ mete__fit_free(struct mete__fit *fit)
     free(fit);
 }
 
+bool
+mete__fit_reads(const struct mete__fit *fit)
+{
+    return fit && fit->table;
+}
+
+mete_node *
+mete__fit_node(const struct mete__fit *fit)
+{
+    return fit->node;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static void *

@@ -308,6 +308,9 @@ bool mete__pair_groups(struct mete__work *work, const mete__objective *objective
  * says when the node wants to stop before its epochs are done. */
 struct mete__fit *mete__fit_read(mete__loop *loop, mete__value *group, mete__stage *stage,
                                  mete__errors *errors);
+/* Does it learn from a file, and not from samples? NULL: no. */
+bool mete__fit_reads(const struct mete__fit *fit);
+mete_node *mete__fit_node(const struct mete__fit *fit);
 int mete__fit_once(mete__loop *loop, const mete__stage *stage, bool *stop, mete_error *err);
 void mete__fit_free(struct mete__fit *fit);
 /* Epochs of minibatches over what was chosen. */

@@ -27,7 +27,7 @@ mete__loop_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err)
         if (loop->snapshot[i].taken)
             status = mete__checkpoint_add(to, name, METE_F32, n, loop->snapshot[i].vector, err);
     }
-    if (!status)
+    if (!status && loop->policy)
         status = mete__rollout_save(&loop->train, to, err);
     if (!status)
         status = mete__judged_save(&loop->before, "before", to, err);
@@ -86,7 +86,7 @@ mete__loop_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
         s->version = loop->version;
         status = take(from, name, n, s->vector, err);
     }
-    if (!status)
+    if (!status && loop->policy)
         status = mete__rollout_load(&loop->train, from, err);
     if (!status)
         status = mete__judged_load(&loop->before, "before", from, err);

@@ -35,6 +35,8 @@ mete__snapshot_vector(const mete__loop *loop, const char *name)
 void
 mete__loop_announce(mete__loop *loop)
 {
+    if (!loop->policy)
+        return;
     mete__engine_snapshot(loop->engine, "policy", loop->policy, loop->parameter, loop->version);
     for (size_t i = 0; i < loop->snapshots; i++)
         if (loop->snapshot[i].taken)
@@ -46,6 +48,8 @@ mete__loop_announce(mete__loop *loop)
 static int
 take_snapshots(mete__loop *loop, const mete__stage *begins, mete_error *err)
 {
+    if (!loop->policy)
+        return METE_OK;
     for (size_t i = 0; i < loop->snapshots; i++) {
         mete__snapshot_spec *s = &loop->snapshot[i];
         bool start = strcmp(s->at, "start") == 0;
@@ -306,6 +310,16 @@ check_words(mete__config *config, mete__errors *errors)
                         errors);
 }
 
+/* Does every stage learn from a file? Then no policy and no environment is asked. */
+static bool
+only_reads(const mete__loop *loop)
+{
+    bool reads = loop->stages && !loop->evaluates;
+    for (size_t i = 0; i < loop->stages; i++)
+        reads &= mete__fit_reads(loop->stage[i].fit);
+    return reads;
+}
+
 /* What plugins measure joins the iteration's own numbers. */
 static void
 take_metric(void *user, const char *name, double value)
@@ -331,12 +345,16 @@ mete__loop_new(mete__engine *engine, mete__config *config, const mete__loop_sink
     loop->reward = mete__engine_reward(engine);
     mete__value *run = mete__value_get(mete__config_root(config), "run");
     loop->seed = run ? (uint64_t)mete__value_int(run, "seed", 1, 0, INT64_MAX, errors) : 1;
-    if (!loop->policy || !mete__engine_environment(engine))
-        mete__errors_add(errors, "a run needs env = { use = ...; } and policy = { use = ...; }");
     check_words(config, errors);
     mete__stages_read(loop, errors);
-    loop->watch = mete__watch_read(loop, errors);
-    if (errors->count == before) {
+    bool reads = only_reads(loop);
+    if (reads)
+        loop->policy = NULL;
+    else if (!loop->policy || !mete__engine_environment(engine))
+        mete__errors_add(errors, "a run needs env = { use = ...; } and policy = { use = ...; }, "
+                                 "unless all its stages are fits that name a file");
+    loop->watch = reads ? NULL : mete__watch_read(loop, errors);
+    if (errors->count == before && !reads) {
         mete_error err = {0};
         int status = open_rollouts(loop, errors, &err);
         if (err.code)
@@ -477,6 +495,7 @@ tell_progress(mete__loop *loop, const mete__stage *stage)
 {
     static const char *const headline[] = {"reward", "eval/reward", "loss", "policy/kl_reference",
                                            "policy/entropy"};
+    static const char *const learnt[] = {"loss", "accuracy", "held_accuracy"};
     char text[256] = "";
     if (!loop->sinks.progress)
         return;
@@ -485,6 +504,15 @@ tell_progress(mete__loop *loop, const mete__stage *stage)
         size_t used = strlen(text);
         if (!isnan(value))
             snprintf(text + used, sizeof text - used, "%s%s %.4g", used ? "  " : "", headline[i],
+                     value);
+    }
+    for (size_t i = 0; stage->fit && i < sizeof learnt / sizeof *learnt; i++) {
+        char name[METE__METRIC_NAME];
+        size_t used = strlen(text);
+        snprintf(name, sizeof name, "%s/%s", mete__fit_node(stage->fit)->path, learnt[i]);
+        double value = mete__metrics_get(&loop->metrics, name);
+        if (!isnan(value))
+            snprintf(text + used, sizeof text - used, "%s%s %.4g", used ? "  " : "", learnt[i],
                      value);
     }
     loop->sinks.progress(loop->sinks.user, stage->name, loop->done, loop->total, text);

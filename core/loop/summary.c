@@ -77,6 +77,19 @@ put_table(mete_buffer *out, const mete__judged *before, const mete__judged *afte
     }
 }
 
+/* What the last fit measured at the end. */
+static void
+put_fit(mete_buffer *out, const mete__loop *loop)
+{
+    const struct mete__fit *fit = loop->stages ? loop->stage[loop->stages - 1].fit : NULL;
+    const char *path = fit ? mete__fit_node(fit)->path : "";
+    size_t length = strlen(path);
+    for (size_t i = 0; fit && i < loop->metrics.count; i++)
+        if (strncmp(loop->metrics.item[i].name, path, length) == 0)
+            put_line(out, "  %-40s %12.4g\n", loop->metrics.item[i].name,
+                     loop->metrics.item[i].sum / (double)loop->metrics.item[i].count);
+}
+
 char *
 mete__loop_summary(const mete__loop *loop)
 {
@@ -85,7 +98,8 @@ mete__loop_summary(const mete__loop *loop)
     put_line(&out, "%llu iterations; %zu parameters\n", (unsigned long long)loop->done,
              loop->parameters);
     put_table(&out, before, after, loop->evaluate_responses);
-    if (!after->metrics.count)
+    put_fit(&out, loop);
+    if (!after->metrics.count && loop->policy)
         for (size_t i = 0; i < loop->metrics.count; i++)
             if (strncmp(loop->metrics.item[i].name, "reward", 6) == 0)
                 put_line(&out, "  %-40s %12.4g\n", loop->metrics.item[i].name,
