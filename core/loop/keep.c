@@ -4,17 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-int
-mete__loop_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err)
+/* A run that only fits from files has no policy. */
+static int
+save_policy(const mete__loop *loop, mete__checkpoint *to, mete_error *err)
 {
-    int64_t counter[3] = {(int64_t)loop->done, (int64_t)loop->version, (int64_t)loop->optimiser.t};
     size_t n = loop->parameters;
     char *layout = mete__policy_layout(loop->policy);
     int status = layout ? mete__checkpoint_note(to, "layout", layout, err)
                         : mete_error_set(err, METE_ENOMEM, "out of memory");
     free(layout);
-    if (!status)
-        status = mete__checkpoint_add(to, "loop/counters", METE_I64, 3, counter, err);
     if (!status)
         status = mete__checkpoint_add(to, "policy/parameters", METE_F32, n, loop->parameter, err);
     if (!status)
@@ -27,8 +25,16 @@ mete__loop_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err)
         if (loop->snapshot[i].taken)
             status = mete__checkpoint_add(to, name, METE_F32, n, loop->snapshot[i].vector, err);
     }
+    return status ? status : mete__rollout_save(&loop->train, to, err);
+}
+
+int
+mete__loop_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err)
+{
+    int64_t counter[3] = {(int64_t)loop->done, (int64_t)loop->version, (int64_t)loop->optimiser.t};
+    int status = mete__checkpoint_add(to, "loop/counters", METE_I64, 3, counter, err);
     if (!status && loop->policy)
-        status = mete__rollout_save(&loop->train, to, err);
+        status = save_policy(loop, to, err);
     if (!status)
         status = mete__judged_save(&loop->before, "before", to, err);
     if (!status)
@@ -58,16 +64,10 @@ take(const mete__checkpoint *from, const char *name, size_t count, float *out, m
     return METE_OK;
 }
 
-int
-mete__loop_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
+static int
+load_policy(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
 {
-    size_t three = 3, n = loop->parameters;
-    const int64_t *counter = mete__checkpoint_get(from, "loop/counters", METE_I64, &three);
-    if (!counter || counter[0] < 0 || (uint64_t)counter[0] > loop->total)
-        return mete_error_set(err, METE_EDATA, "the checkpoint's counters do not fit this config");
-    loop->done = (uint64_t)counter[0];
-    loop->version = (uint64_t)counter[1];
-    loop->optimiser.t = (uint64_t)counter[2];
+    size_t n = loop->parameters;
     int status = take(from, "policy/parameters", n, loop->parameter, err);
     if (!status)
         status = take(from, "optimiser/m", n, loop->optimiser.m, err);
@@ -86,8 +86,20 @@ mete__loop_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
         s->version = loop->version;
         status = take(from, name, n, s->vector, err);
     }
-    if (!status && loop->policy)
-        status = mete__rollout_load(&loop->train, from, err);
+    return status ? status : mete__rollout_load(&loop->train, from, err);
+}
+
+int
+mete__loop_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
+{
+    size_t three = 3;
+    const int64_t *counter = mete__checkpoint_get(from, "loop/counters", METE_I64, &three);
+    if (!counter || counter[0] < 0 || (uint64_t)counter[0] > loop->total)
+        return mete_error_set(err, METE_EDATA, "the checkpoint's counters do not fit this config");
+    loop->done = (uint64_t)counter[0];
+    loop->version = (uint64_t)counter[1];
+    loop->optimiser.t = (uint64_t)counter[2];
+    int status = loop->policy ? load_policy(loop, from, err) : METE_OK;
     if (!status)
         status = mete__judged_load(&loop->before, "before", from, err);
     if (!status)
@@ -104,6 +116,8 @@ mete__loop_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
 int
 mete__loop_adopt(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
 {
+    if (!loop->policy)
+        return METE_OK;
     const char *then = mete__checkpoint_noted(from, "layout");
     char *here = mete__policy_layout(loop->policy);
     int status = here ? METE_OK : mete_error_set(err, METE_ENOMEM, "out of memory");
