@@ -200,8 +200,8 @@ add_penalties(const struct preference_model *p, struct pass *t, size_t member)
     }
 }
 
-/* What is added to a root of squares: slopes that are rounding alone move nothing far. */
-#define EPSILON 1e-6
+/* What is added to a root of squares: slopes that are small from the first move little. */
+#define EPSILON 1e-3
 
 /* ---- backward and the step ------------------------------------------------------------------- */
 
