@@ -389,7 +389,16 @@ int mete__watch_step(mete__loop *loop, const mete_batch *batch, mete_error *err)
 void mete__watch_weigh(mete__loop *loop);
 bool mete__watch_stops(const mete__loop *loop);
 bool mete__watch_wants_kl(const mete__loop *loop);
-/* The run is over: where gold was best. */
+/* Where stopping would have been best so far; false where gold is not watched. */
+typedef struct mete__gold {
+    double best_iteration, best_sqrt_kl, change_since; /* of gold, by the steps after it */
+    double highest, last;                              /* smoothed means of gold */
+} mete__gold;
+#define METE__GOLD_FORMAT                                                                          \
+    "gold was best at iteration %.0f, at sqrt(KL) %.3g: the steps after it changed gold by "       \
+    "%.3g; its smoothed mean was %.4g at most and is %.4g"
+bool mete__watch_gold(const mete__loop *loop, mete__gold *out);
+/* The run is over: the same as an event. */
 void mete__watch_end(mete__loop *loop);
 int mete__watch_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err);
 int mete__watch_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err);

@@ -112,6 +112,10 @@ mete__loop_summary(const mete__loop *loop)
         put_shown(&out, "after", &after->shown[i]);
         mete_buffer_string(&out, "\n");
     }
+    mete__gold g;
+    if (mete__watch_gold(loop, &g))
+        put_line(&out, "\n" METE__GOLD_FORMAT "\n", g.best_iteration, g.best_sqrt_kl,
+                 g.change_since, g.highest, g.last);
     char *text = out.data ? strndup(out.data, out.length) : NULL;
     mete_buffer_free(&out);
     return text;
@@ -149,6 +153,23 @@ put_judged(mete_buffer *out, const char *name, const mete__judged *judged)
     mete_buffer_string(out, "]}");
 }
 
+static void
+put_gold(mete_buffer *out, const mete__loop *loop)
+{
+    static const char *const key[] = {"best_iteration", "best_sqrt_kl", "change_since", "highest",
+                                      "last"};
+    mete__gold g;
+    if (!mete__watch_gold(loop, &g))
+        return;
+    const double value[] = {g.best_iteration, g.best_sqrt_kl, g.change_since, g.highest, g.last};
+    mete_buffer_string(out, ",\"gold\":{");
+    for (size_t i = 0; i < sizeof key / sizeof *key; i++) {
+        put_line(out, "%s\"%s\":", i ? "," : "", key[i]);
+        mete_json_put_number(out, value[i]);
+    }
+    mete_buffer_string(out, "}");
+}
+
 char *
 mete__loop_summary_json(const mete__loop *loop)
 {
@@ -157,6 +178,7 @@ mete__loop_summary_json(const mete__loop *loop)
              loop->parameters);
     put_judged(&out, "before", &loop->before);
     put_judged(&out, "after", &loop->after);
+    put_gold(&out, loop);
     mete_buffer_string(&out, "}");
     char *text = out.data ? strndup(out.data, out.length) : NULL;
     mete_buffer_free(&out);

@@ -922,20 +922,30 @@ mete__watch_weigh(mete__loop *loop)
     }
 }
 
+bool
+mete__watch_gold(const mete__loop *loop, mete__gold *out)
+{
+    const struct mete__watch *w = loop->watch;
+    if (!w || !w->gold || w->now.seen < 1)
+        return false;
+    const state *s = &w->now;
+    *out = (mete__gold){.best_iteration = s->best_iteration,
+                        .best_sqrt_kl = sqrt(fmax(0, s->best_kl)),
+                        .change_since = s->moved - s->best,
+                        .highest = s->peak,
+                        .last = mean_of(&s->gold)};
+    return true;
+}
+
 void
 mete__watch_end(mete__loop *loop)
 {
-    const struct mete__watch *w = loop->watch;
     char text[300];
-    if (!w || !w->gold || w->now.seen == 0 || !loop->sinks.event)
+    mete__gold g;
+    if (!mete__watch_gold(loop, &g) || !loop->sinks.event)
         return;
-    const state *s = &w->now;
-    snprintf(
-        text, sizeof text,
-        "gold was best at iteration %.0f, at sqrt(KL) %.3g: the steps after it changed gold by "
-        "%.3g; its smoothed mean was %.4g at most and is %.4g",
-        s->best_iteration, sqrt(fmax(0, s->best_kl)), s->moved - s->best, s->peak,
-        mean_of(&s->gold));
+    snprintf(text, sizeof text, METE__GOLD_FORMAT, g.best_iteration, g.best_sqrt_kl, g.change_since,
+             g.highest, g.last);
     loop->sinks.event(loop->sinks.user, "gold", text);
 }
 
