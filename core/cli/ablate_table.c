@@ -70,7 +70,7 @@ main_effect(mete__ablation *a, size_t j, double *d)
         for (size_t k = 0; k < a->arms; k++)
             sum += k >> j & 1 ? a->arm[k].value[s] : -a->arm[k].value[s];
         if (isfinite(sum))
-            d[n++] = sum / (double)(a->arms / 2);
+            d[n++] = 2 * sum / (double)a->arms;
     }
     return !mete__bootstrap(d, &n, 1, mete__estimate_mean, METE__RESAMPLES, a->confidence, j,
                             &a->main_effect[j]);
