@@ -9,13 +9,16 @@
 #include <math.h>
 #include <string.h>
 
-#define BLOCK 128 /* rows in a tile */
+/* Numbers in a tile, where that is from 128 to 1024 rows: each block packs the weights anew for its
+ * product, so a few large blocks cost less. */
+#define TILE ((size_t)1 << 22)
 
 /* Most numbers kept of all tiles (128 MiB); a test sets it. */
 size_t mete__vocab_kept = (size_t)1 << 25;
 
 struct head {
-    size_t rows; /* with a target */
+    size_t rows;  /* with a target */
+    size_t block; /* rows in a tile */
     uint32_t *row;
     int32_t *target; /* [rows] */
     float *x;        /* [rows x width] gathered; the input itself where no row is left out */
@@ -118,9 +121,9 @@ head_back(mete_tape *tape, mete_var *y, mete_var *const *in, void *memory)
     size_t width = w->columns;
     float *dx = mete_grad_of(tape, in[0]), *dw = mete_grad_of(tape, in[1]);
     float *db = b ? mete_grad_of(tape, in[2]) : NULL;
-    float *block = mete_tape_take(tape, BLOCK * width * sizeof *block);
-    for (size_t from = 0; block && from < h->rows; from += BLOCK) {
-        size_t n = h->rows - from < BLOCK ? h->rows - from : BLOCK;
+    float *block = mete_tape_take(tape, h->block * width * sizeof *block);
+    for (size_t from = 0; block && from < h->rows; from += h->block) {
+        size_t n = h->rows - from < h->block ? h->rows - from : h->block;
         backward_block(h, w, b, from, n, y, dx ? block : NULL, dw, db);
         for (size_t i = 0; dx && i < n; i++)
             mete__add_scaled(dx + h->row[from + i] * width, 1, block + i * width, width);
@@ -159,8 +162,8 @@ mete_var *
 mete_vocab_logp(mete_tape *tape, mete_var *x, mete_var *w, mete_var *b, const int32_t *target,
                 float temperature, int entropy)
 {
-    if (!x || !w || x->columns != w->columns || (b && b->rows * b->columns != w->rows) ||
-        !(temperature > 0))
+    if (!x || !w || !w->rows || x->columns != w->columns ||
+        (b && b->rows * b->columns != w->rows) || !(temperature > 0))
         return mete__op_fail(tape, "vocab_logp", x, w);
     struct head *h = mete_tape_take(tape, sizeof *h);
     mete_var *y = mete__op_new(tape, x->rows, entropy ? 2 : 1, head_back, x, w, b, h);
@@ -171,14 +174,17 @@ mete_vocab_logp(mete_tape *tape, mete_var *x, mete_var *w, mete_var *b, const in
     if (!gather(tape, h, x, target, w->rows))
         return NULL;
     h->keeps = h->rows <= mete__vocab_kept / w->rows;
-    size_t kept = h->keeps ? h->rows : BLOCK;
+    h->block = TILE / w->rows;
+    h->block = h->block < 128 ? 128 : h->block > 1024 ? 1024 : h->block;
+    size_t kept = h->keeps || h->rows < h->block ? h->rows : h->block;
     float *spare = entropy ? mete_tape_take(tape, w->rows * sizeof *spare) : NULL;
     h->entropy = entropy ? mete_tape_take(tape, (h->rows + 1) * sizeof *h->entropy) : NULL;
     h->lse = mete_tape_take(tape, (h->rows + 1) * sizeof *h->lse);
     h->tile = mete_tape_take(tape, (kept * w->rows + 1) * sizeof *h->tile);
     if (!h->lse || !h->tile || (entropy && (!spare || !h->entropy)))
         return NULL;
-    for (size_t from = 0; from < h->rows; from += BLOCK)
-        forward_block(h, w, b, from, h->rows - from < BLOCK ? h->rows - from : BLOCK, spare, y);
+    for (size_t from = 0; from < h->rows; from += h->block)
+        forward_block(h, w, b, from, h->rows - from < h->block ? h->rows - from : h->block, spare,
+                      y);
     return y;
 }

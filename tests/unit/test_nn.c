@@ -345,7 +345,7 @@ attention_by_hand(void)
 static void
 vocabulary_by_hand(void)
 {
-    enum { N = 300, D = 5, V = 37 };
+    enum { N = 1100, D = 5, V = 37 };
     float *x = malloc(N * D * sizeof *x), w[V * D], b[V];
     int32_t want[N];
     mete_rng rng = mete_rng_make(9, 0, 0);
