@@ -96,6 +96,8 @@ typedef struct mete__node_private {
     struct mete__secret *secret; /* mete_secret */
     mete__usage usage;           /* as a model; under lock */
     atomic_uint_fast64_t spent;  /* nanoseconds in `score`, where the engine is timed */
+    mete_node **part;            /* of an environment: instances that have lanes beside its own */
+    size_t parts;
     bool on_error_fail;
     uint64_t update_every;
     /* rubric cache */

@@ -266,6 +266,10 @@ mete_texts mete__observations_list(const mete_observations *observations, size_t
                                    size_t lane);
 mete_transitions *mete__transitions_new(const mete_node *environment, mete_observations *next);
 void mete__transitions_free(mete_transitions *transitions);
+/* Shares lanes out among so many instances of the environment, each stepped by a thread of its own;
+ * before mete__environment_spaces. What a lane does is the same for any number: it depends on its
+ * episode alone. */
+int mete__environment_split(mete_node *environment, size_t parts, mete_error *err);
 int mete__environment_spaces(mete_node *environment, size_t lanes, mete_error *err);
 int mete__environment_reset(mete_node *environment, const mete_reset *reset, mete_observations *out,
                             mete_error *err);
@@ -273,7 +277,8 @@ int mete__environment_reset(mete_node *environment, const mete_reset *reset, met
 int mete__environment_step(mete_node *environment, const mete_actions *actions,
                            mete_transitions *out, mete_error *err);
 /* A lane's whole state, lane_size bytes, out and back in. */
-int mete__environment_copy(mete_node *environment, size_t lane, void *bytes, mete_error *err);
+int mete__environment_copy(mete_node *environment, size_t lanes, size_t lane, void *bytes,
+                           mete_error *err);
 int mete__environment_restore(mete_node *environment, size_t lane, const void *bytes,
                               mete_observations *out, mete_error *err);
 /* The context batch of some lanes: prompt, ids and columns a policy may see. Lives until

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const loop_words[] = {"group", "lanes", "steps", "observe"};
+static const char *const loop_words[] = {"group", "lanes", "parts", "steps", "observe"};
 static const char *const builtin_models[] = {"policy", "reference", "old", "ema"};
 
 /* ---- making and freeing one node ------------------------------------------------------------- */
@@ -98,6 +98,7 @@ node_free(mete_node *node)
     free(node->name);
     free(node->path);
     free(private_->gold);
+    free(private_->part);
     free(private_->live);
     free(private_->model_vector);
     mete__secrets_free(private_);

@@ -322,17 +322,196 @@ mete_lane_signal(mete_transitions *out, int handle)
     return host->signal[handle];
 }
 
+/* ---- parts: lanes shared out among instances of one environment, each on a thread ------------ */
+
+/* The first lane of part k. */
+static size_t
+part_from(const mete_node *environment, size_t lanes, size_t k)
+{
+    return k * lanes / (environment->private_->parts + 1);
+}
+
+static mete_node *
+part_node(mete_node *environment, size_t k)
+{
+    return k ? environment->private_->part[k - 1] : environment;
+}
+
+/* Arrays of lanes from `from` on. */
+static lane_column
+column_slice(const lane_column *column, size_t from, size_t each)
+{
+    lane_column out = *column;
+    if (out.data)
+        out.data = (char *)out.data + from * each;
+    out.own = out.own ? out.own + from : NULL;
+    out.room = out.room ? out.room + from : NULL;
+    out.item = out.item ? out.item + from : NULL;
+    out.items = out.items ? out.items + from : NULL;
+    out.item_room = out.item_room ? out.item_room + from : NULL;
+    return out;
+}
+
+static bool
+observations_slice(const mete_observations *all, size_t from, size_t count, mete__arena *arena,
+                   mete_observations *out)
+{
+    const observations_host *host = all->host;
+    const mete_node *environment = host->environment;
+    size_t declareds = environment->declareds;
+    observations_host *own = mete__arena_zero(arena, sizeof *own);
+    if (!own || !(own->column = mete__arena_zero(arena, (declareds + 1) * sizeof *own->column)) ||
+        !(own->signal = mete__arena_zero(arena, (declareds + 1) * sizeof *own->signal)))
+        return false;
+    own->environment = environment;
+    own->prompt = column_slice(&host->prompt, from, sizeof(mete_text));
+    for (size_t i = 0; i < declareds; i++) {
+        own->column[i] = column_slice(&host->column[i], from, lane_each(&environment->declared[i]));
+        if (host->signal && host->signal[i])
+            own->signal[i] = host->signal[i] + from;
+    }
+    *out = *all;
+    out->host = own;
+    out->lanes = count;
+    if (out->observation)
+        out->observation += from * out->observation_size;
+    if (out->action_mask)
+        out->action_mask += from * environment->spaces.action.count;
+    out->prompt = out->prompt ? out->prompt + from : NULL;
+    out->prompt_id += from;
+    return true;
+}
+
+/* What the parts do at once. */
+typedef struct part_work {
+    mete_node *environment;
+    const mete_reset *reset;     /* a reset, else */
+    const mete_actions *actions; /* a step */
+    mete_transitions *moved;
+    mete_observations *next;
+    mete_reset *own; /* [parts] each part's lanes of the reset */
+    mete_observations *seen;
+    mete_error *err;
+    int *status;
+} part_work;
+
+static void
+run_part(void *user, size_t k)
+{
+    const part_work *w = user;
+    mete_node *node = part_node(w->environment, k);
+    size_t from = part_from(w->environment, w->next->lanes, k);
+    const mete_environment *plugin = &node->plugin->as.environment;
+    mete_ctx cx = mete__ctx_make(node, 0, &w->err[k]);
+    mete__arena_mark mark = mete__arena_marked(cx.arena);
+    if (w->reset) {
+        w->status[k] = plugin->reset(&cx, node->self, &w->own[k], &w->seen[k]);
+    } else {
+        mete_transitions moved = *w->moved;
+        mete_actions actions = *w->actions;
+        moved.lanes = actions.lanes = w->seen[k].lanes;
+        moved.next = &w->seen[k];
+        moved.reward += from;
+        moved.terminated += from;
+        moved.truncated += from;
+        moved.episode += from;
+        moved.task += from;
+        if (moved.final_observation)
+            moved.final_observation += from * w->next->observation_size;
+        actions.action = actions.action ? actions.action + from : NULL;
+        actions.vector = actions.vector ? actions.vector + from * actions.vector_size : NULL;
+        actions.text = actions.text ? actions.text + from : NULL;
+        actions.logp += from;
+        actions.value = actions.value ? actions.value + from * actions.heads : NULL;
+        w->status[k] = plugin->step(&cx, node->self, &actions, &moved);
+    }
+    mete__arena_release(cx.arena, mark);
+}
+
+/* The reset's lanes that are of part k, counted from its first. */
+static bool
+reset_slice(const part_work *w, size_t k, mete__arena *arena)
+{
+    size_t lanes = w->next->lanes, from = part_from(w->environment, lanes, k);
+    size_t to = part_from(w->environment, lanes, k + 1), n = w->reset->count;
+    uint32_t *lane = mete__arena_take(arena, (n + 1) * sizeof *lane);
+    uint64_t *episode = mete__arena_take(arena, (n + 1) * sizeof *episode);
+    uint64_t *task = mete__arena_take(arena, (n + 1) * sizeof *task);
+    if (!lane || !episode || !task)
+        return false;
+    w->own[k] = *w->reset;
+    w->own[k].count = 0;
+    w->own[k].lane = lane;
+    w->own[k].episode = episode;
+    w->own[k].task = task;
+    for (size_t i = 0; i < n; i++)
+        if (w->reset->lane[i] >= from && w->reset->lane[i] < to) {
+            size_t at = w->own[k].count++;
+            lane[at] = (uint32_t)(w->reset->lane[i] - from);
+            episode[at] = w->reset->episode[i];
+            task[at] = w->reset->task[i];
+        }
+    return true;
+}
+
+static int
+run_parts(part_work *w, mete_ctx *cx)
+{
+    size_t parts = w->environment->private_->parts + 1, lanes = w->next->lanes;
+    w->own = mete__arena_zero(cx->arena, parts * sizeof *w->own);
+    w->seen = mete__arena_zero(cx->arena, parts * sizeof *w->seen);
+    w->err = mete__arena_zero(cx->arena, parts * sizeof *w->err);
+    w->status = mete__arena_zero(cx->arena, parts * sizeof *w->status);
+    bool good = w->own && w->seen && w->err && w->status;
+    for (size_t k = 0; good && k < parts; k++) {
+        size_t from = part_from(w->environment, lanes, k);
+        size_t count = part_from(w->environment, lanes, k + 1) - from;
+        good = observations_slice(w->next, from, count, cx->arena, &w->seen[k]) &&
+               (!w->reset || reset_slice(w, k, cx->arena));
+    }
+    if (!good)
+        return mete_fail(cx, METE_ENOMEM, "out of memory for %zu lanes", lanes);
+    mete__workers_run(mete__engine_workers(w->environment->engine), parts, run_part, w);
+    for (size_t k = 0; k < parts; k++)
+        if (w->status[k])
+            return mete_fail(cx, w->status[k], "%s", w->err[k].message);
+    return METE_OK;
+}
+
+int
+mete__environment_split(mete_node *environment, size_t parts, mete_error *err)
+{
+    mete__node_private *private_ = environment->private_;
+    if (parts < 2)
+        return METE_OK;
+    if (!(private_->part = calloc(parts - 1, sizeof *private_->part)))
+        return mete_error_set(err, METE_ENOMEM, "out of memory");
+    for (size_t k = 1; k < parts; k++) {
+        char path[300];
+        snprintf(path, sizeof path, "%s.part[%zu]", environment->path, k);
+        mete_node *part = mete__engine_clone(environment->engine, environment, path, err);
+        if (!part)
+            return err->code ? err->code : METE_ENOMEM;
+        private_->part[private_->parts++] = part;
+    }
+    return METE_OK;
+}
+
 /* ---- calls ----------------------------------------------------------------------------------- */
 
 int
 mete__environment_spaces(mete_node *environment, size_t lanes, mete_error *err)
 {
-    mete_ctx cx = mete__ctx_make(environment, METE__OPENING, err);
-    mete__arena_mark mark = mete__arena_marked(cx.arena);
-    environment->spaces = (mete_spaces){.size = sizeof environment->spaces};
-    int status = environment->plugin->as.environment.spaces(&cx, environment->self, lanes,
-                                                            &environment->spaces);
-    mete__arena_release(cx.arena, mark);
+    int status = METE_OK;
+    for (size_t k = 0; k <= environment->private_->parts && !status; k++) {
+        mete_node *node = part_node(environment, k);
+        size_t own = part_from(environment, lanes, k + 1) - part_from(environment, lanes, k);
+        mete_ctx cx = mete__ctx_make(node, METE__OPENING, err);
+        mete__arena_mark mark = mete__arena_marked(cx.arena);
+        node->spaces = (mete_spaces){.size = sizeof node->spaces};
+        status = node->plugin->as.environment.spaces(&cx, node->self, own, &node->spaces);
+        mete__arena_release(cx.arena, mark);
+    }
     return mete__ctx_blame(environment, status, err);
 }
 
@@ -342,7 +521,11 @@ mete__environment_reset(mete_node *environment, const mete_reset *reset, mete_ob
 {
     mete_ctx cx = mete__ctx_make(environment, 0, err);
     mete__arena_mark mark = mete__arena_marked(cx.arena);
-    int status = environment->plugin->as.environment.reset(&cx, environment->self, reset, out);
+    part_work work = {.environment = environment, .reset = reset, .next = out};
+    int status =
+        environment->private_->parts
+            ? run_parts(&work, &cx)
+            : environment->plugin->as.environment.reset(&cx, environment->self, reset, out);
     mete__arena_release(cx.arena, mark);
     if (!status)
         status = keep_texts(out, err);
@@ -387,7 +570,12 @@ mete__environment_step(mete_node *environment, const mete_actions *actions, mete
             memset(host->signal[i], 0, out->lanes * sizeof(float));
     mete_ctx cx = mete__ctx_make(environment, 0, err);
     mete__arena_mark mark = mete__arena_marked(cx.arena);
-    int status = environment->plugin->as.environment.step(&cx, environment->self, actions, out);
+    part_work work = {
+        .environment = environment, .actions = actions, .moved = out, .next = out->next};
+    int status =
+        environment->private_->parts
+            ? run_parts(&work, &cx)
+            : environment->plugin->as.environment.step(&cx, environment->self, actions, out);
     if (!status)
         status = check_rewards(&cx, out);
     mete__arena_release(cx.arena, mark);
@@ -396,27 +584,49 @@ mete__environment_step(mete_node *environment, const mete_actions *actions, mete
     return mete__ctx_blame(environment, status, err);
 }
 
-int
-mete__environment_copy(mete_node *environment, size_t lane, void *bytes, mete_error *err)
+/* The part that has the lane, and which of its lanes that is. */
+static mete_node *
+part_of(mete_node *environment, size_t lanes, size_t *lane, size_t *from)
 {
-    mete_ctx cx = mete__ctx_make(environment, 0, err);
-    const mete_environment *plugin = &environment->plugin->as.environment;
+    size_t k = environment->private_->parts;
+    while (part_from(environment, lanes, k) > *lane)
+        k--;
+    *from = part_from(environment, lanes, k);
+    *lane -= *from;
+    return part_node(environment, k);
+}
+
+int
+mete__environment_copy(mete_node *environment, size_t lanes, size_t lane, void *bytes,
+                       mete_error *err)
+{
+    size_t from;
+    mete_node *node = part_of(environment, lanes, &lane, &from);
+    mete_ctx cx = mete__ctx_make(node, 0, err);
+    const mete_environment *plugin = &node->plugin->as.environment;
     if (!plugin->copy)
         return mete_fail(&cx, METE_ENOTSUP, "environment '%s' cannot copy its lanes",
-                         environment->plugin->as.head.name);
-    return mete__ctx_blame(environment, plugin->copy(&cx, environment->self, lane, bytes), err);
+                         node->plugin->as.head.name);
+    return mete__ctx_blame(environment, plugin->copy(&cx, node->self, lane, bytes), err);
 }
 
 int
 mete__environment_restore(mete_node *environment, size_t lane, const void *bytes,
                           mete_observations *out, mete_error *err)
 {
-    mete_ctx cx = mete__ctx_make(environment, 0, err);
-    const mete_environment *plugin = &environment->plugin->as.environment;
+    size_t from;
+    mete_node *node = part_of(environment, out->lanes, &lane, &from);
+    mete_ctx cx = mete__ctx_make(node, 0, err);
+    const mete_environment *plugin = &node->plugin->as.environment;
+    mete__arena_mark mark = mete__arena_marked(cx.arena);
+    mete_observations own;
     if (!plugin->restore)
         return mete_fail(&cx, METE_ENOTSUP, "environment '%s' cannot restore its lanes",
-                         environment->plugin->as.head.name);
-    int status = plugin->restore(&cx, environment->self, lane, bytes, out);
+                         node->plugin->as.head.name);
+    int status = observations_slice(out, from, out->lanes - from, cx.arena, &own)
+                     ? plugin->restore(&cx, node->self, lane, bytes, &own)
+                     : METE_ENOMEM;
+    mete__arena_release(cx.arena, mark);
     if (!status)
         status = keep_texts(out, err);
     return mete__ctx_blame(environment, status, err);

@@ -174,12 +174,18 @@ open_rollouts(mete__loop *loop, mete__errors *errors, mete_error *err)
     size_t lanes = (size_t)mete__value_int(env, "lanes", 8, 1, 1 << 20, errors);
     size_t group = (size_t)mete__value_int(env, "group", 1, 1, 1 << 20, errors);
     size_t steps = (size_t)mete__value_int(env, "steps", 0, 0, 1 << 24, errors);
+    size_t parts = (size_t)mete__value_int(env, "parts", 1, 1, 256, errors);
+    if (parts > lanes)
+        mete__errors_add(errors, "%s:%d: env.parts = %zu must be at most env.lanes = %zu",
+                         env->file, env->line, parts, lanes);
     if (lanes % group)
         mete__errors_add(errors, "%s:%d: env.lanes = %zu must be a multiple of env.group = %zu",
                          env->file, env->line, lanes, group);
     if (errors->count)
         return METE_EINVAL;
-    int status = mete__environment_spaces(environment, lanes, err);
+    int status = mete__environment_split(environment, parts, err);
+    if (!status)
+        status = mete__environment_spaces(environment, lanes, err);
     if (!status && environment->spaces.single_turn && steps > 1)
         status = mete_error_set(err, METE_EINVAL,
                                 "env.steps = %zu: every episode of '%s' is one step; leave it out",

@@ -668,7 +668,7 @@ mete__rollout_save(const mete__rollout *r, mete__checkpoint *to, mete_error *err
     if (!bytes)
         return mete_error_set(err, METE_ENOMEM, "out of memory");
     for (size_t i = 0; i < r->lanes && !status; i++)
-        status = mete__environment_copy(r->environment, i, bytes + i * each, err);
+        status = mete__environment_copy(r->environment, r->lanes, i, bytes + i * each, err);
     if (!status)
         status = mete__checkpoint_add(to, "rollout/lanes", METE_U8, r->lanes * each, bytes, err);
     free(bytes);

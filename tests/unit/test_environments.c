@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <unistd.h>
 
 typedef struct world {
     mete__config *config;
@@ -19,16 +20,17 @@ typedef struct world {
 } world;
 
 static world
-open_world(const char *text, size_t lanes)
+open_parts(const char *text, size_t lanes, size_t parts, unsigned threads)
 {
     world w = {0};
     mete_error err = {0};
-    mete__engine_options options = {.seed = 9, .threads = 1};
+    mete__engine_options options = {.seed = 9, .threads = threads};
     w.config = mete__config_parse("w.cfg", text, strlen(text), NULL, 0, &w.errors);
     w.engine = w.config ? mete__engine_open(w.config, &options, &w.errors) : NULL;
     if (!w.engine)
         return w;
     w.node = mete__engine_environment(w.engine);
+    CU_ASSERT_EQUAL_FATAL(mete__environment_split(w.node, parts, &err), METE_OK);
     CU_ASSERT_EQUAL_FATAL(mete__environment_spaces(w.node, lanes, &err), METE_OK);
     w.seen = mete__observations_new(w.node, lanes);
     w.moved = mete__transitions_new(w.node, w.seen);
@@ -46,6 +48,12 @@ open_world(const char *text, size_t lanes)
     CU_ASSERT_EQUAL_FATAL(mete__environment_reset(w.node, &reset, w.seen, &err), METE_OK);
     free(lane);
     return w;
+}
+
+static world
+open_world(const char *text, size_t lanes)
+{
+    return open_parts(text, lanes, 1, 1);
 }
 
 static void
@@ -308,7 +316,7 @@ copies_go_on_alike(void)
         size_t each = (size_t)w.node->plugin->as.head.lane_size, width = w.seen->observation_size;
         char *bytes = malloc(each);
         go_on(&w, 2);
-        CU_ASSERT_EQUAL(mete__environment_copy(w.node, 0, bytes, &err), METE_OK);
+        CU_ASSERT_EQUAL(mete__environment_copy(w.node, 2, 0, bytes, &err), METE_OK);
         CU_ASSERT_EQUAL(mete__environment_restore(w.node, 1, bytes, w.seen, &err), METE_OK);
         w.moved->episode[1] = w.moved->episode[0];
         CU_ASSERT(memcmp(w.seen->observation, w.seen->observation + width, width * sizeof(float)) ==
@@ -344,6 +352,67 @@ lanes_do_not_matter(void)
         close_world(&one);
         close_world(&many);
     }
+}
+
+/* Lanes shared out among three instances on two threads do what they do in one, to the bit; a lane
+ * of one part goes on in a lane of another. */
+static void
+parts_do_not_matter(void)
+{
+    enum { LANES = 8 };
+    for (size_t k = 0; k < 3; k++) {
+        world one = open_world(stochastic[k], LANES), many = open_parts(stochastic[k], LANES, 3, 2);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(one.engine);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(many.engine);
+        size_t width = LANES * one.seen->observation_size * sizeof(float);
+        char *bytes = malloc((size_t)one.node->plugin->as.head.lane_size);
+        for (int t = 0; t < 40; t++) {
+            CU_ASSERT(memcmp(one.seen->observation, many.seen->observation, width) == 0);
+            CU_ASSERT(memcmp(one.moved->reward, many.moved->reward, LANES * sizeof(float)) == 0);
+            CU_ASSERT(memcmp(one.moved->episode, many.moved->episode, LANES * 8) == 0);
+            CU_ASSERT(memcmp(one.moved->terminated, many.moved->terminated, LANES) == 0);
+            if (t == 20) {
+                mete_error err = {0};
+                world *w[] = {&one, &many};
+                for (size_t i = 0; i < 2; i++) {
+                    CU_ASSERT_EQUAL(mete__environment_copy(w[i]->node, LANES, 1, bytes, &err),
+                                    METE_OK);
+                    CU_ASSERT_EQUAL(
+                        mete__environment_restore(w[i]->node, 6, bytes, w[i]->seen, &err), METE_OK);
+                    w[i]->moved->episode[6] = w[i]->moved->episode[1];
+                }
+            }
+            go_on(&one, 1);
+            go_on(&many, 1);
+        }
+        free(bytes);
+        close_world(&one);
+        close_world(&many);
+    }
+    /* Texts and lists stand in their lanes. */
+    static const char prompts[] = "env = { use = \"prompts\"; data = { file = "
+                                  "\"conf/data/e2e/devset.csv.gz\"; map = { reference = \"ref\"; "
+                                  "prompt = \"mr\"; }; }; };";
+    if (chdir(getenv("METE_SRCDIR")))
+        return;
+    world one = open_world(prompts, LANES), many = open_parts(prompts, LANES, 3, 2);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(one.engine);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(many.engine);
+    for (size_t i = 0; i < LANES; i++) {
+        mete_text a = one.seen->prompt[i], b = many.seen->prompt[i];
+        CU_ASSERT(a.length > 0 && a.length == b.length && memcmp(a.data, b.data, a.length) == 0);
+        CU_ASSERT_EQUAL(one.seen->prompt_id[i], many.seen->prompt_id[i]);
+        for (size_t d = 0; d < one.node->declareds; d++)
+            if (one.node->declared[d].level == METE_LIST) {
+                mete_texts x = mete__observations_list(one.seen, d, i);
+                mete_texts y = mete__observations_list(many.seen, d, i);
+                CU_ASSERT(x.count > 0 && x.count == y.count &&
+                          x.item[0].length == y.item[0].length &&
+                          memcmp(x.item[0].data, y.item[0].data, x.item[0].length) == 0);
+            }
+    }
+    close_world(&one);
+    close_world(&many);
 }
 
 /* A pit ends the episode with its reward; a long one is cut; a vector shows row and column. */
@@ -385,5 +454,6 @@ suite_environments(void)
     CU_add_test(suite, "prompts merge", prompts_merge);
     CU_add_test(suite, "copies go on alike", copies_go_on_alike);
     CU_add_test(suite, "the number of lanes does not matter", lanes_do_not_matter);
+    CU_add_test(suite, "the number of parts does not matter", parts_do_not_matter);
     CU_add_test(suite, "gridworld's ends", grid_ends);
 }

@@ -307,7 +307,7 @@ a_copied_lane_goes_on_alike(void)
     for (int t = 0; t < 4; t++)
         mete__environment_step(env, actions, moved, &err);
     CU_ASSERT(env->plugin->as.head.lane_size <= sizeof saved);
-    mete__environment_copy(env, 0, saved, &err);
+    mete__environment_copy(env, 2, 0, saved, &err);
     for (int t = 0; t < 3; t++)
         mete__environment_step(env, actions, moved, &err);
     memcpy(first, seen->observation, sizeof first);
