@@ -114,6 +114,7 @@ int mete__sweep_run(const mete__args *args);
 
 /* The commands. argv[0] is the command's name. */
 int mete__command_run(int argc, char **argv);
+int mete__command_bench(int argc, char **argv);
 int mete__command_fit(int argc, char **argv);
 int mete__command_resume(int argc, char **argv);
 int mete__command_runs(int argc, char **argv);

@@ -28,11 +28,15 @@ export_run(mete__training *training, const char *folder, const char *out)
     int code = mete__training_load(training, folder);
     if (code)
         return code;
+    const mete_params params = mete__loop_params(training->loop);
+    if (!params.vector) {
+        mete__say("%s: has no parameters of a policy: its stages only fit from files", folder);
+        return METE__EXIT_INPUT;
+    }
     if (mkdir(out, 0777) && errno != EEXIST) {
         mete__say("%s: cannot be made: %s", out, strerror(errno));
         return METE__EXIT_FAILED;
     }
-    const mete_params params = mete__loop_params(training->loop);
     int status = mete__policy_emit(mete__engine_policy(training->engine), &params, out, &err);
     if (status)
         mete__say("%s", err.message);

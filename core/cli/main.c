@@ -26,6 +26,7 @@ static const struct command {
     {"soup", mete__command_soup, "average the policies of several runs"},
     {"export", mete__command_export, "write a run's policy as such models are published"},
     {"score", mete__command_score, "score records (JSONL or CSV) with a config's reward tree"},
+    {"bench", mete__command_bench, "measure a reward on preference and benchmark files"},
     {"generate", mete__command_generate, "print what a policy or model answers to prompts"},
     {"check", mete__command_check, "check a config and all it names, without running it"},
     {"plugins", mete__command_plugins, "list the plugins, or print the manual of one"},
