@@ -232,6 +232,73 @@ adapters(void)
     free(by);
 }
 
+/* A gradient of the checkpoint in `name` with these options, with dropout. */
+static float *
+gradient(const char *name, const char *more, const mete_batch *batch, mete_tape *tape, size_t *n,
+         float *logits)
+{
+    struct subject s;
+    CU_ASSERT_FATAL(begin(&s, source(name), more));
+    float *by = malloc(STEPS * VOCABULARY * sizeof *by);
+    *n = s.policy->parameter_count;
+    float *grad = calloc(*n, sizeof *grad);
+    mete_rng rng = mete_rng_make(8, 0, 0);
+    for (size_t i = 0; i < *n; i++)
+        s.vector[i] += (float)(.05 * mete_rng_normal(&rng));
+    for (size_t i = 0; i < STEPS * VOCABULARY; i++)
+        by[i] = (float)mete_rng_normal(&rng);
+    mete_params params = {.size = sizeof params, .vector = s.vector, .count = *n};
+    mete_query query = {.size = sizeof query,
+                        .batch = batch,
+                        .count = STEPS,
+                        .want = METE_WANT_LOGITS,
+                        .flags = METE_QUERY_FIT};
+    mete_outputs out = {.size = sizeof out, .classes = VOCABULARY, .logits = logits};
+    mete_outputs adjoint = {.size = sizeof adjoint, .classes = VOCABULARY, .logits = by};
+    mete_tape_reset(tape);
+    CU_ASSERT_EQUAL_FATAL(mete__policy_forward(s.policy, &params, &query, &out, tape, &s.err),
+                          METE_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        mete__policy_backward(s.policy, &params, &query, &adjoint, tape, grad, &s.err), METE_OK);
+    end(&s);
+    free(by);
+    return grad;
+}
+
+/* Layers computed anew in backward: the same bits, dropout and adapters and all. */
+static void
+layers_anew(void)
+{
+    static const char *const name[] = {"gpt2", "qwen3"};
+    static const char *const more[][2] = {
+        {"dropout = 0.2;", "dropout = 0.2; checkpoint = true;"},
+        {"dropout = 0.2; rank = 2;", "dropout = 0.2; rank = 2; checkpoint = true;"}};
+    mete_tape *tape = mete_tape_new();
+    mete__builder *builder = mete__builder_new();
+    float token[STEPS], *one = malloc(STEPS * VOCABULARY * sizeof *one),
+                        *two = malloc(STEPS * VOCABULARY * sizeof *two);
+    for (size_t i = 0; i < STEPS; i++)
+        token[i] = (float)(3 + i * 41 % 250);
+    const mete_batch *batch = rows_of(builder, token);
+    for (int k = 0; k < 2; k++) {
+        size_t n, m, moved = 0;
+        float *plain = gradient(name[k], more[k][0], batch, tape, &n, one);
+        float *anew = gradient(name[k], more[k][1], batch, tape, &m, two);
+        CU_ASSERT_EQUAL_FATAL(n, m);
+        CU_ASSERT(memcmp(one, two, STEPS * VOCABULARY * sizeof *one) == 0);
+        CU_ASSERT(memcmp(plain, anew, n * sizeof *plain) == 0);
+        for (size_t i = 0; i < n; i++)
+            moved += plain[i] != 0;
+        CU_ASSERT(moved > n / 2);
+        free(plain);
+        free(anew);
+    }
+    mete_tape_free(tape);
+    mete__builder_free(builder);
+    free(one);
+    free(two);
+}
+
 /* What was sampled with a cache and merged adapters has forward's log-probability. */
 static void
 adapters_act(void)
@@ -504,6 +571,7 @@ suite_transformer(void)
     CU_add_test(suite, "published layouts against the reference", conformance);
     CU_add_test(suite, "published again", published_again);
     CU_add_test(suite, "adapters", adapters);
+    CU_add_test(suite, "layers computed anew", layers_anew);
     CU_add_test(suite, "adapters, acting", adapters_act);
     CU_add_test(suite, "checkpoints that lie", lies);
     CU_add_test(suite, "arrays there and back", arrays_there_and_back);

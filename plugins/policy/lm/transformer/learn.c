@@ -21,6 +21,7 @@ struct packed {
 
 struct packing {
     mete_ctx *cx;
+    mete_tape *tape; /* rows are kept there, for backward may read them again */
     const struct transformer *p;
     const mete_batch *batch;
     struct packed *out;
@@ -35,8 +36,8 @@ make_room(struct packing *k, size_t more)
     if (out->tokens + more <= k->room)
         return METE_OK;
     size_t room = 2 * k->room + more;
-    int32_t *token = mete_arena(k->cx, room * sizeof *token);
-    int32_t *position = mete_arena(k->cx, room * sizeof *position);
+    int32_t *token = mete_tape_take(k->tape, room * sizeof *token);
+    int32_t *position = mete_tape_take(k->tape, room * sizeof *position);
     if (!token || !position)
         return mete_fail(k->cx, METE_ENOMEM, "out of memory for %zu tokens", room);
     if (out->tokens) {
@@ -75,15 +76,17 @@ pack_row(struct packing *k, size_t row, size_t *first)
 }
 
 static int
-pack(mete_ctx *cx, const struct transformer *p, const mete_query *query, struct packed *out)
+pack(mete_ctx *cx, const struct transformer *p, const mete_query *query, mete_tape *tape,
+     struct packed *out)
 {
     const mete_batch *batch = query->batch;
-    struct packing k = {.cx = cx, .p = p, .batch = batch, .out = out};
+    struct packing k = {.cx = cx, .tape = tape, .p = p, .batch = batch, .out = out};
     size_t n = query->count;
     size_t *first = mete_arena(cx, (batch->episodes + 1) * sizeof *first);
-    *out = (struct packed){.offset = mete_arena(cx, (batch->episodes + 1) * sizeof *out->offset),
-                           .asks = mete_arena(cx, (n + 1) * sizeof *out->asks),
-                           .target = mete_arena(cx, (n + 1) * sizeof *out->target)};
+    *out =
+        (struct packed){.offset = mete_tape_take(tape, (batch->episodes + 1) * sizeof *out->offset),
+                        .asks = mete_tape_take(tape, (n + 1) * sizeof *out->asks),
+                        .target = mete_tape_take(tape, (n + 1) * sizeof *out->target)};
     if (!first || !out->offset || !out->asks || !out->target)
         return mete_fail(cx, METE_ENOMEM, "out of memory for %zu steps", n);
     int status = METE_OK;
@@ -218,6 +221,28 @@ feed(const struct net *n, size_t layer, mete_var *h)
     return linear(n, layer, DOWN, m, 0, s->width, METE_LINEAR);
 }
 
+/* One layer, as a segment of a checkpointed pass may be. */
+struct layer {
+    const struct net *net;
+    size_t number, asked; /* steps asked about, which alone go on from the last layer */
+};
+
+static mete_var *
+layer(mete_tape *tape, mete_var *const *input, void *memory)
+{
+    const struct layer *l = memory;
+    const struct net *n = l->net;
+    size_t i = l->number;
+    mete_var *x = input[0], *seen = attend(n, i, norm(n, i, NORM1, x));
+    if (i + 1 == n->p->shape.layers) {
+        x = mete_rows_of(tape, x, n->rows->asks, l->asked);
+        seen = mete_rows_of(tape, seen, n->rows->asks, l->asked);
+    }
+    seen = linear(n, i, OUT, seen, 0, n->p->shape.width, METE_LINEAR);
+    x = mete_add(tape, x, drop(n, seen, 2 * i + 1));
+    return mete_add(tape, x, drop(n, feed(n, i, norm(n, i, NORM2, x)), 2 * i + 2));
+}
+
 /* The last hidden state of each step asked about. */
 static mete_var *
 hidden(const struct net *n, size_t count)
@@ -229,15 +254,12 @@ hidden(const struct net *n, size_t count)
         x = mete_add(n->tape, x,
                      mete_rows_of(n->tape, whole(n, 0, POSITION), rows->position, rows->tokens));
     x = drop(n, x, 0);
-    for (size_t i = 0; i < s->layers; i++) {
-        mete_var *seen = attend(n, i, norm(n, i, NORM1, x));
-        if (i + 1 == s->layers) {
-            x = mete_rows_of(n->tape, x, rows->asks, count);
-            seen = mete_rows_of(n->tape, seen, rows->asks, count);
-        }
-        seen = linear(n, i, OUT, seen, 0, s->width, METE_LINEAR);
-        x = mete_add(n->tape, x, drop(n, seen, 2 * i + 1));
-        x = mete_add(n->tape, x, drop(n, feed(n, i, norm(n, i, NORM2, x)), 2 * i + 2));
+    struct layer *l = mete_tape_take(n->tape, s->layers * sizeof *l);
+    for (size_t i = 0; l && i < s->layers; i++) {
+        l[i] = (struct layer){n, i, count};
+        x = n->p->checkpoint ? mete_checkpoint(n->tape, i + 1 == s->layers ? count : rows->tokens,
+                                               s->width, layer, &x, 1, &l[i])
+                             : layer(n->tape, &x, &l[i]);
     }
     return norm(n, 0, NORM, x);
 }
@@ -247,38 +269,41 @@ transformer_forward(mete_ctx *cx, const void *self, const mete_params *params,
                     const mete_query *query, mete_outputs *out, mete_tape *tape)
 {
     const struct transformer *p = self;
-    struct packed rows;
+    struct packed *rows = mete_tape_take(tape, sizeof *rows);
+    struct net *n = mete_tape_take(tape, sizeof *n);
     mete_answers a = {0};
     if (!query->batch->action)
         return mete_fail(cx, METE_EPLUGIN, "was asked about a batch without tokens");
     if (!query->count)
         return mete_answers_give(cx, tape, &a, out);
-    int status = pack(cx, p, query, &rows);
+    if (!rows || !n)
+        return mete_fail(cx, METE_ENOMEM, "out of memory for a network");
+    int status = pack(cx, p, query, tape, rows);
     if (status)
         return status;
-    struct net n = {p, params->vector, tape, &rows, 0};
+    *n = (struct net){p, params->vector, tape, rows, 0};
     if (query->flags & METE_QUERY_FIT && p->dropout > 0) {
         size_t first = query->batch->step_row[query->step ? query->step[0] : 0];
-        n.key =
+        n->key =
             mete_hash_mix(mete_hash_mix(mete_key(cx), params->version), query->batch->id[first]);
-        n.key += n.key == 0;
+        n->key += n->key == 0;
     }
-    mete_var *h = hidden(&n, query->count);
-    mete_var *head = whole(&n, 0, p->shape.tied ? EMBED : HEAD);
+    mete_var *h = hidden(n, query->count);
+    mete_var *head = whole(n, 0, p->shape.tied ? EMBED : HEAD);
     int wants_entropy = (query->want & METE_WANT_ENTROPY) != 0;
     if (query->want & METE_WANT_LOGITS) {
         a.logits = mete_log_softmax(tape, mete_dense(tape, h, head, NULL, METE_LINEAR), NULL);
         if (query->want & METE_WANT_LOGP)
-            a.logp = mete_pick(tape, a.logits, rows.target);
+            a.logp = mete_pick(tape, a.logits, rows->target);
         if (wants_entropy)
             a.entropy = mete_entropy(tape, a.logits);
     } else if (query->want & (METE_WANT_LOGP | METE_WANT_ENTROPY)) {
-        mete_var *both = mete_vocab_logp(tape, h, head, NULL, rows.target, 1, wants_entropy);
+        mete_var *both = mete_vocab_logp(tape, h, head, NULL, rows->target, 1, wants_entropy);
         a.logp = wants_entropy ? mete_columns(tape, both, 0, 1) : both;
         a.entropy = wants_entropy ? mete_columns(tape, both, 1, 1) : NULL;
     }
     if (query->want & METE_WANT_VALUE && p->critic)
-        a.value = linear(&n, 0, VALUE, h, 0, 1, METE_LINEAR);
+        a.value = linear(n, 0, VALUE, h, 0, 1, METE_LINEAR);
     return mete_answers_give(cx, tape, &a, out);
 }
 

@@ -50,6 +50,9 @@ static const mete_option options[] = {
     METE_REAL(struct transformer, dropout, 0, 0, 0.9,
               "share of each part's output dropped where given texts are learnt (Srivastava et al. "
               "2014)"),
+    METE_BOOL(struct transformer, checkpoint, 0,
+              "backward computes each layer anew, for a fraction of the memory and a third more "
+              "work; the same gradients"),
     METE_BOOL(struct transformer, critic, 0, "has a value for each token"),
     METE_INT(struct transformer, rank, 0, 0, 4096, "rank of adapters; 0: every matrix is trained"),
     METE_REAL(struct transformer, alpha, 16, 1e-6, 1e6, "adapters count alpha / rank times"),
