@@ -29,6 +29,9 @@ kind_of = $(word 1,$(subst /, ,$(patsubst $(srcdir)/plugins/%,%,$(1))))
 $(foreach f,$(plugin_files),$(eval $(call plugin_rule,$(f),$(call kind_of,$(f)),$(basename $(notdir $(f))),$(f))))
 $(foreach d,$(plugin_folders),$(eval $(call plugin_rule,$(d),$(call kind_of,$(d)),$(notdir $(d)),$(wildcard $(d)/*.c))))
 
+# A source that a .d file names and that was moved or deleted: no fault, its plugin is made anew.
+$(srcdir)/plugins/%.c: ;
+
 plugins: $(plugin_list)
 
 install-plugins: plugins

@@ -1,31 +1,16 @@
-/* rubric - points of the criteria a response meets.
- *
- * With HealthBench's arithmetic (Arora et al. 2025):
- *   value = sum of points of met criteria / sum of the positive points
- * Negative points take away; nothing is clipped. A prompt without positive points is not
- * applicable.
- *
- * Criteria come from a generator and are decided by programs; `target` is the argument:
- *   contains, not_contains   a literal, whatever its case
- *   regex, not_regex         a PCRE2 pattern
- *   count                    "pattern;least;most" matches
- *   number                   "value" or "value;tolerance": some number of the response equals it
- *   length                   "least..most" words
- */
+/* program.c - criteria that programs decide: made ready once, then asked of each response. */
+#include "rubric.h"
+
 #include <ctype.h>
 #include <math.h>
-#include <mete/pattern.h>
-#include <mete/reward.h>
-#include <mete/rubric.h>
 #include <mete/text.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Distinct criteria kept compiled in one instance. */
 #define MOST_COMPILED 65536
 
-enum check { CONTAINS, NOT_CONTAINS, REGEX, NOT_REGEX, COUNT, NUMBER, LENGTH };
+enum check { CONTAINS, NOT_CONTAINS, REGEX, NOT_REGEX, COUNT, NUMBER, LENGTH, ASKED };
 
 /* A criterion made ready; lives as long as the instance. */
 struct ready {
@@ -37,33 +22,6 @@ struct ready {
     double least, most;
 };
 
-struct rubric {
-    mete_node *generator;
-    int64_t match_limit;
-    pthread_mutex_t lock;
-    struct ready **slot; /* open addressing by key */
-    size_t ready, slots;
-    int met, errors;
-};
-
-static const mete_option options[] = {
-    METE_RUBRIC(struct rubric, generator, METE_REQUIRED, "what gives each prompt its criteria"),
-    METE_INT(struct rubric, match_limit, 100000, 1, 1 << 30,
-             "steps a pattern may take on a response"),
-    METE_OPTIONS_END};
-
-static int
-open_rubric(mete_ctx *cx, void *self)
-{
-    struct rubric *p = self;
-    pthread_mutex_init(&p->lock, NULL);
-    p->met = mete_signal(cx, "met", METE_EPISODE, METE_ROLE_INFO, 0, 1,
-                         "share of the criteria with positive points that are met");
-    p->errors = mete_signal(cx, "error_rate", METE_EPISODE, METE_ROLE_INFO, 0, INFINITY,
-                            "(unmet positive + met negative criteria) / positive criteria");
-    return p->met < 0 ? p->met : p->errors < 0 ? p->errors : METE_OK;
-}
-
 static void
 ready_free(struct ready *ready)
 {
@@ -72,16 +30,13 @@ ready_free(struct ready *ready)
     free(ready);
 }
 
-static void
-close_rubric(mete_ctx *cx, void *self)
+void
+program_free(struct rubric *p)
 {
-    struct rubric *p = self;
-    (void)cx;
     for (size_t i = 0; i < p->slots; i++)
         if (p->slot[i])
             ready_free(p->slot[i]);
     free(p->slot);
-    pthread_mutex_destroy(&p->lock);
 }
 
 /* ---- making criteria ready ------------------------------------------------------------------- */
@@ -166,16 +121,18 @@ prepare(mete_ctx *cx, const struct rubric *p, const mete_criterion *criterion, u
         mete_fail(cx, METE_ENOMEM, "out of memory");
         return NULL;
     }
+    ready->key = key;
+    ready->check = ASKED;
+    if (is_judged(criterion))
+        return ready;
     if (criterion->kind != METE_CRITERION_PROGRAM) {
-        mete_fail(cx, METE_ENOTSUP,
-                  "criterion '%.*s' needs a judge; this version decides by programs only",
+        mete_fail(cx, METE_ENOTSUP, "criterion '%.*s' is of a kind that a rubric does not decide",
                   (int)criterion->text.length, criterion->text.data);
         free(ready);
         return NULL;
     }
     while (check < 7 && !is_word(criterion->check, word[check]))
         check++;
-    ready->key = key;
     ready->check = (enum check)check;
     switch (check) {
     case CONTAINS:
@@ -233,16 +190,14 @@ make_room(struct rubric *p)
     return 1;
 }
 
-/* The ready form of each criterion of the table, made where it is new. NULL after an error. */
-static const struct ready **
-prepare_all(mete_ctx *cx, struct rubric *p, const mete_rubric_table *table)
+const struct ready **
+program_prepare(mete_ctx *cx, struct rubric *p, const mete_rubric_table *table)
 {
     const struct ready **out = mete_arena(cx, (table->count + 1) * sizeof *out);
     int good = out != NULL;
     pthread_mutex_lock(&p->lock);
     for (size_t i = 0; i < table->count && good; i++) {
-        const mete_criterion *criterion =
-            (const mete_criterion *)(const void *)((const char *)table->item + i * table->stride);
+        const mete_criterion *criterion = criterion_at(table, i);
         if (!make_room(p) || p->ready >= MOST_COMPILED) {
             mete_fail(cx, METE_ENOTSUP, "more than %d distinct criteria", MOST_COMPILED);
             good = 0;
@@ -277,9 +232,8 @@ contains(mete_text text, const char *literal, size_t length)
     return 0;
 }
 
-/* 1 met, 0 not, negative: could not be decided. */
-static int
-decide(const struct ready *ready, mete_text text, mete_matcher *matcher)
+int
+program_decide(const struct ready *ready, mete_text text, mete_matcher *matcher)
 {
     mete_number number;
     size_t words, at = 0;
@@ -307,66 +261,3 @@ decide(const struct ready *ready, mete_text text, mete_matcher *matcher)
         return (double)words >= ready->least && (double)words <= ready->most;
     }
 }
-
-/* One response against the criteria [from, to). */
-static void
-judge(mete_ctx *cx, const struct rubric *p, const mete_rubric_table *table,
-      const struct ready *const *ready, size_t g, mete_text text, size_t row, mete_scores *out,
-      mete_matcher *matcher)
-{
-    double earned = 0, possible = 0, met = 0, positive = 0, wrong = 0;
-    if (!text.data)
-        text = (mete_text){"", 0};
-    for (size_t k = table->first[g]; k < table->first[g + 1]; k++) {
-        double points =
-            ((const mete_criterion *)(const void *)((const char *)table->item + k * table->stride))
-                ->points;
-        int decided = decide(ready[k], text, matcher);
-        if (decided < 0) {
-            mete_row_fail(cx, row, METE_FAILED, "a criterion's pattern took more than %lld steps",
-                          (long long)p->match_limit);
-            return;
-        }
-        earned += decided ? points : 0;
-        possible += points > 0 ? points : 0;
-        positive += points > 0;
-        met += points > 0 && decided;
-        wrong += points > 0 ? !decided : decided;
-    }
-    if (possible <= 0) {
-        mete_row_fail(cx, row, METE_NOT_APPLICABLE, "no criterion with positive points");
-        return;
-    }
-    out->episode[row] = earned / possible;
-    mete_out(out, p->met)[row] = met / positive;
-    mete_out(out, p->errors)[row] = wrong / positive;
-}
-
-static int
-score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
-{
-    /* The cache of ready criteria is not learnt: what it holds follows from the criteria alone. */
-    struct rubric *p = (struct rubric *)(uintptr_t)self;
-    if (!batch->response)
-        return mete_fail(cx, METE_EDATA, "there are no responses to judge");
-    const mete_rubric_table *table = mete_rubric_of(cx, p->generator, batch);
-    const struct ready **ready = table ? prepare_all(cx, p, table) : NULL;
-    if (!ready)
-        return METE_EDATA;
-    mete_matcher *matcher = mete_matcher_new();
-    if (!matcher)
-        return mete_fail(cx, METE_ENOMEM, "out of memory");
-    for (size_t g = 0; g < batch->groups; g++)
-        for (size_t i = batch->group[g]; i < batch->group[g + 1]; i++)
-            judge(cx, p, table, ready, g, batch->response[i], i, out, matcher);
-    mete_matcher_free(matcher);
-    return METE_OK;
-}
-
-METE_REWARD_PLUGIN(
-    rubric, "1.0", "points of the criteria a response meets",
-    .doc = "Signals: met, the share of positive criteria met; error_rate, unmet positive and met\n"
-           "negative criteria over the positive ones (for slots: the slot error rate).",
-    .reference = "Arora et al. 2025, HealthBench, arXiv:2505.08775", .options = options,
-    .state_size = sizeof(struct rubric), .open = open_rubric, .close = close_rubric,
-    .score = score);
