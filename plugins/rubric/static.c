@@ -4,7 +4,7 @@
  * A record's column holds a JSON list of objects:
  *   {"criterion": "Says when to see a doctor", "points": 5}
  * as in HealthBench's files (Arora et al. 2025, arXiv:2505.08775), with, where a program decides,
- * "check" and "target" (see the reward `rubric`), and "scale" for a criterion graded from 1 to that.
+ * "check" and "target" (see the reward `rubric`), and "scale" for one graded from 1 to that.
  * "description" and "weight" stand for criterion and points in others' files.
  */
 #include <math.h>

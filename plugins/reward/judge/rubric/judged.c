@@ -118,7 +118,7 @@ object_says(const mete_json *object, const mete_criterion *criterion)
     return NAN;
 }
 
-/* The end of the object that begins at `from`: its brackets matched, outside of strings; 0: none. */
+/* The end of the object that begins at `from`, brackets matched outside of strings; 0: none. */
 static size_t
 object_end(mete_text text, size_t from)
 {
