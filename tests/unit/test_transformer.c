@@ -5,6 +5,7 @@
 #include <CUnit/CUnit.h>
 #include <math.h>
 #include <mete/arrays.h>
+#include <mete/nn.h>
 #include <mete/tokeniser.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -358,6 +359,66 @@ adapters_act(void)
     end(&s);
 }
 
+/* What is said from parameters that bfloat16 holds exactly, number by number. */
+static size_t
+say(const char *name, const char *more, float *told)
+{
+    struct subject s;
+    mete_error err;
+    static const mete_spaces text = {
+        .size = sizeof text, .single_turn = 1, .action = {.kind = METE_SPACE_TEXT}};
+    static const uint64_t episode[] = {1, 2, 3};
+    static const uint32_t step[3];
+    CU_ASSERT_FATAL(begin(&s, source(name), more));
+    for (size_t i = 0; i < s.policy->parameter_count; i++) {
+        uint16_t half;
+        mete_to_bf16(&s.vector[i], 1, &half);
+        uint32_t bits = (uint32_t)half << 16;
+        memcpy(&s.vector[i], &bits, sizeof bits);
+    }
+    mete__builder *builder = mete__builder_new();
+    mete__builder_shape(builder, &(mete__shape){.text = true});
+    for (size_t i = 0; i < 3; i++)
+        mete__builder_row(builder, &(mete__row){.id = i + 1, .starts = true});
+    mete_lanes lanes = {.size = sizeof lanes,
+                        .count = 3,
+                        .episode = episode,
+                        .step = step,
+                        .context = mete__builder_batch(builder, &err),
+                        .temperature = 1};
+    mete_params params = {
+        .size = sizeof params, .vector = s.vector, .count = s.policy->parameter_count};
+    mete_actions *said = mete__actions_new(&text, &s.policy->info, 3);
+    CU_ASSERT_EQUAL_FATAL(mete__policy_act(s.policy, &params, &lanes, said, &s.err), METE_OK);
+    size_t n = 0;
+    for (size_t i = 0; i < 3; i++) {
+        size_t count;
+        const mete_token *token = mete_actions_tokens(said, i, &count);
+        for (size_t k = 0; k < count; k++) {
+            told[n++] = (float)token[k].id;
+            told[n++] = token[k].logp;
+        }
+    }
+    mete__actions_free(said);
+    mete__builder_free(builder);
+    end(&s);
+    return n;
+}
+
+/* Rounding is all that bfloat16 does: of rounded matrices it says the same, to the bit. */
+static void
+half_matrices(void)
+{
+    static const char *const name[] = {"gpt2", "llama"};
+    for (int k = 0; k < 2; k++) {
+        float one[200], two[200];
+        size_t n = say(name[k], "", one), m = say(name[k], "bf16 = true;", two);
+        CU_ASSERT(n >= 6);
+        CU_ASSERT_EQUAL(n, m);
+        CU_ASSERT(memcmp(one, two, n * sizeof *one) == 0);
+    }
+}
+
 /* What is written loads again and computes the same, to the bit. */
 static void
 there_and_back(const char *name)
@@ -572,6 +633,7 @@ suite_transformer(void)
     CU_add_test(suite, "published again", published_again);
     CU_add_test(suite, "adapters", adapters);
     CU_add_test(suite, "layers computed anew", layers_anew);
+    CU_add_test(suite, "matrices in bfloat16", half_matrices);
     CU_add_test(suite, "adapters, acting", adapters_act);
     CU_add_test(suite, "checkpoints that lie", lies);
     CU_add_test(suite, "arrays there and back", arrays_there_and_back);

@@ -36,6 +36,7 @@ struct decoder {
     const struct transformer *p;
     const float *vector;
     const float **matrix; /* [layers x LAYER_ROLES], then ROLES: as they count, adapters merged */
+    uint16_t **half;      /* of those that make products, in bfloat16; NULL: not asked for */
     struct talk *talk;
     size_t talks, room; /* tokens of a cache */
     /* of the rows under way */
@@ -47,11 +48,29 @@ struct decoder {
 
 /* ---- matrices -------------------------------------------------------------------------------- */
 
+static size_t
+index_of(const struct decoder *d, size_t layer, enum role role)
+{
+    return role < LAYER_ROLES ? layer * LAYER_ROLES + role
+                              : d->p->shape.layers * LAYER_ROLES + role;
+}
+
 static const float *
 matrix(const struct decoder *d, size_t layer, enum role role)
 {
-    return role < LAYER_ROLES ? d->matrix[layer * LAYER_ROLES + role]
-                              : d->matrix[d->p->shape.layers * LAYER_ROLES + role];
+    return d->matrix[index_of(d, layer, role)];
+}
+
+/* out [n x outs] = act(x W' + b), W the rows [from, from + outs) of a matrix with `in` columns. */
+static void
+product(const struct decoder *d, size_t layer, enum role role, size_t from, const float *x,
+        size_t n, size_t in, const float *b, size_t outs, mete_activation act, float *out)
+{
+    size_t i = index_of(d, layer, role);
+    if (d->half)
+        mete_dense_bf16_run(x, n, in, d->half[i] + from * in, b, outs, act, out);
+    else
+        mete_dense_rows_run(x, n, in, d->matrix[i] + from * in, b, outs, act, out);
 }
 
 const float *
@@ -73,6 +92,31 @@ transformer_merged(mete_ctx *cx, const struct transformer *p, const struct weigh
     return out;
 }
 
+/* Rounds one that makes products. */
+static int
+round_matrix(struct decoder *d, size_t layer, enum role role)
+{
+    const struct weight *w = weight_of(d->p, layer, role);
+    size_t i = index_of(d, layer, role), size = w->rows * w->columns;
+    if (!(d->half[i] = mete_arena(d->cx, size * sizeof *d->half[i])))
+        return mete_fail(d->cx, METE_ENOMEM, "out of memory for a matrix");
+    mete_to_bf16(d->matrix[i], size, d->half[i]);
+    return METE_OK;
+}
+
+static int
+round_matrices(struct decoder *d)
+{
+    static const enum role roles[] = {QKV, OUT, UP, DOWN};
+    const struct shape *s = &d->p->shape;
+    if (!(d->half = mete_arena(d->cx, (s->layers * LAYER_ROLES + ROLES) * sizeof *d->half)))
+        return mete_fail(d->cx, METE_ENOMEM, "out of memory");
+    int status = round_matrix(d, 0, s->tied ? EMBED : HEAD);
+    for (size_t k = 0; k < 4 * s->layers && !status; k++)
+        status = round_matrix(d, k / 4, roles[k % 4]);
+    return status;
+}
+
 static int
 find_matrices(struct decoder *d)
 {
@@ -89,7 +133,7 @@ find_matrices(struct decoder *d)
         if (w->rows && !d->matrix[i])
             return mete_fail(d->cx, METE_ENOMEM, "out of memory for a matrix");
     }
-    return METE_OK;
+    return p->bf16 ? round_matrices(d) : METE_OK;
 }
 
 /* ---- the network on rows --------------------------------------------------------------------- */
@@ -145,8 +189,8 @@ attend(const struct decoder *d, size_t layer, size_t n)
     const struct shape *s = &d->p->shape;
     size_t queries = s->heads * s->head, keys = s->groups * s->head, all = queries + 2 * keys;
     normalise(d, layer, NORM1, d->x, n, d->h);
-    mete_dense_rows_run(d->h, n, s->width, matrix(d, layer, QKV), matrix(d, layer, QKV_BIAS), all,
-                        METE_LINEAR, d->wide);
+    product(d, layer, QKV, 0, d->h, n, s->width, matrix(d, layer, QKV_BIAS), all, METE_LINEAR,
+            d->wide);
     keep_keys(d, layer, n);
     for (size_t i = 0; i < n; i++) {
         const float *cache = d->talk[d->of[i]].keys + layer * 2 * keys * d->room;
@@ -154,8 +198,8 @@ attend(const struct decoder *d, size_t layer, size_t n)
                            cache + keys * d->room, (size_t)d->position[i] + 1, d->room,
                            1 / sqrtf((float)s->head), d->score, d->seen + i * queries);
     }
-    mete_dense_rows_run(d->seen, n, queries, matrix(d, layer, OUT), matrix(d, layer, OUT_BIAS),
-                        s->width, METE_LINEAR, d->h);
+    product(d, layer, OUT, 0, d->seen, n, queries, matrix(d, layer, OUT_BIAS), s->width,
+            METE_LINEAR, d->h);
     add_to(d->x, d->h, n * s->width);
 }
 
@@ -163,20 +207,18 @@ static void
 feed(const struct decoder *d, size_t layer, size_t n)
 {
     const struct shape *s = &d->p->shape;
-    const float *up = matrix(d, layer, UP);
     normalise(d, layer, NORM2, d->x, n, d->h);
     if (s->gated) {
         float *more = d->wide + n * s->hidden;
-        mete_dense_rows_run(d->h, n, s->width, up, NULL, s->hidden, METE_LINEAR, d->wide);
-        mete_dense_rows_run(d->h, n, s->width, up + s->hidden * s->width, NULL, s->hidden,
-                            METE_LINEAR, more);
+        product(d, layer, UP, 0, d->h, n, s->width, NULL, s->hidden, METE_LINEAR, d->wide);
+        product(d, layer, UP, s->hidden, d->h, n, s->width, NULL, s->hidden, METE_LINEAR, more);
         mete_gated_run(d->wide, more, n * s->hidden, METE_SILU);
     } else {
-        mete_dense_rows_run(d->h, n, s->width, up, matrix(d, layer, UP_BIAS), s->hidden, METE_GELU,
-                            d->wide);
+        product(d, layer, UP, 0, d->h, n, s->width, matrix(d, layer, UP_BIAS), s->hidden, METE_GELU,
+                d->wide);
     }
-    mete_dense_rows_run(d->wide, n, s->hidden, matrix(d, layer, DOWN), matrix(d, layer, DOWN_BIAS),
-                        s->width, METE_LINEAR, d->h);
+    product(d, layer, DOWN, 0, d->wide, n, s->hidden, matrix(d, layer, DOWN_BIAS), s->width,
+            METE_LINEAR, d->h);
     add_to(d->x, d->h, n * s->width);
 }
 
@@ -313,8 +355,8 @@ draw_all(struct decoder *d, const size_t *talk, size_t n)
 {
     const struct shape *s = &d->p->shape;
     normalise(d, 0, NORM, d->x, n, d->h);
-    mete_dense_rows_run(d->h, n, s->width, matrix(d, 0, s->tied ? EMBED : HEAD), NULL,
-                        s->vocabulary, METE_LINEAR, d->logits);
+    product(d, 0, s->tied ? EMBED : HEAD, 0, d->h, n, s->width, NULL, s->vocabulary, METE_LINEAR,
+            d->logits);
     for (size_t i = 0; i < n; i++)
         draw(d, &d->talk[talk[i]], d->logits + i * s->vocabulary, d->h + i * s->width);
 }

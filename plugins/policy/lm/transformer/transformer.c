@@ -53,6 +53,9 @@ static const mete_option options[] = {
     METE_BOOL(struct transformer, checkpoint, 0,
               "backward computes each layer anew, for a fraction of the memory and a third more "
               "work; the same gradients"),
+    METE_BOOL(struct transformer, bf16, 0,
+              "answers are made with matrices rounded to bfloat16, one at a time up to 1.6 times "
+              "as fast; log-probabilities as sampled are then theirs, not those learning computes"),
     METE_BOOL(struct transformer, critic, 0, "has a value for each token"),
     METE_INT(struct transformer, rank, 0, 0, 4096, "rank of adapters; 0: every matrix is trained"),
     METE_REAL(struct transformer, alpha, 16, 1e-6, 1e6, "adapters count alpha / rank times"),

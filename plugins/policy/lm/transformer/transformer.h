@@ -61,7 +61,7 @@ struct weight {
 struct transformer {
     /* options */
     const char *load, *tokeniser, *chat, *end;
-    int family, tie, checkpoint, critic, overflow, prompt, split;
+    int family, tie, bf16, checkpoint, critic, overflow, prompt, split;
     int64_t layers, width, heads, groups, hidden, context, max_tokens, vocabulary;
     int64_t rank;
     double alpha, dropout;
