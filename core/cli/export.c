@@ -13,9 +13,10 @@ static const char usage[] =
     "published:\n"
     "of a transformer config.json, tokenizer.json and model.safetensors, which a config loads "
     "again\n"
-    "by policy.load, as other programs do; and where it has adapters, these alone in PEFT's "
-    "layout\n"
-    "(adapter_config.json, adapter_model.safetensors), the model having them merged.\n\n"
+    "by policy.load, as other programs do; and where it has adapters, these alone in "
+    "FOLDER/adapter\n"
+    "in PEFT's layout (adapter_config.json, adapter_model.safetensors), the model having them "
+    "merged.\n\n"
     "  --out FOLDER  where they go; made if it is not there, its files replaced\n"
     "  --quiet       no summary\n";
 

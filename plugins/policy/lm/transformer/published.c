@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GPT2_PREFIX "transformer."
+
 struct source {
     const char *part[3];
     int turned; /* [columns x rows] in the file */
@@ -33,7 +35,8 @@ static const struct source gpt2[ROLES] = {
     [UP] = {{"mlp.c_fc.weight"}, 1},     [UP_BIAS] = {{"mlp.c_fc.bias"}, 0},
     [DOWN] = {{"mlp.c_proj.weight"}, 1}, [DOWN_BIAS] = {{"mlp.c_proj.bias"}, 0},
     [EMBED] = {{"wte.weight"}, 0},       [POSITION] = {{"wpe.weight"}, 0},
-    [NORM] = {{"ln_f.weight"}, 0},       [NORM_BIAS] = {{"ln_f.bias"}, 0}};
+    [NORM] = {{"ln_f.weight"}, 0},       [NORM_BIAS] = {{"ln_f.bias"}, 0},
+    [HEAD] = {{"lm_head.weight"}, 0}};
 
 /* What files may hold beside parameters: masks, and a head that is the embedding again. */
 static int
@@ -58,7 +61,7 @@ published_part(const struct transformer *p, size_t layer, enum role role, size_t
     shape_of(p, role, &rows, &columns);
     if (!rows || k >= 3 || !source->part[k])
         return 0;
-    const char *prefix = old ? "transformer." : "";
+    const char *prefix = old && role != HEAD ? GPT2_PREFIX : "";
     if (role < LAYER_ROLES)
         snprintf(part->name, sizeof part->name, "%s%s.%zu.%s", prefix, old ? "h" : "model.layers",
                  layer, source->part[k]);
@@ -82,8 +85,8 @@ static const mete_array *
 find_part(const struct transformer *p, const struct part *part)
 {
     const mete_array *found = mete_arrays_find(p->arrays, part->name);
-    if (!found && p->family == FAMILY_GPT2)
-        found = mete_arrays_find(p->arrays, part->name + strlen("transformer."));
+    if (!found && strncmp(part->name, GPT2_PREFIX, strlen(GPT2_PREFIX)) == 0)
+        found = mete_arrays_find(p->arrays, part->name + strlen(GPT2_PREFIX));
     return found;
 }
 

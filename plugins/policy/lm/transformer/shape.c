@@ -55,6 +55,9 @@ shape_from_options(mete_ctx *cx, struct transformer *p)
     if (s->heads % s->groups)
         return mete_fail(cx, METE_EINVAL, "heads = %zu must be a multiple of groups = %zu",
                          s->heads, s->groups);
+    if (p->family == FAMILY_GPT2 && s->groups != s->heads)
+        return mete_fail(cx, METE_EINVAL, "groups = %zu: gpt2 has as many as heads, %zu", s->groups,
+                         s->heads);
     s->head = s->width / s->heads;
     /* A gated unit has three matrices where a plain one has two. */
     size_t usual = s->gated ? (s->width * 8 / 3 + 7) / 8 * 8 : 4 * s->width;
@@ -143,6 +146,14 @@ number_in(struct reading *r, const mete_json *group, const char *key, double abs
     return n;
 }
 
+/* Whether the head is the embedding; families differ in what they mean by silence. */
+static int
+tied_in(const struct reading *r, int absent)
+{
+    const mete_json *at = mete_json_get(r->root, "tie_word_embeddings");
+    return mete_json_kind(at) == METE_JSON_BOOL ? mete_json_bool(at) : absent;
+}
+
 /* A setting that changes what is computed and that mete knows one value of. */
 static void
 only(struct reading *r, const char *key, const char *const *known, size_t count)
@@ -221,7 +232,7 @@ read_gpt2(struct reading *r, struct transformer *p)
     s->heads = s->groups = size_in(r, "n_head", 0);
     s->context = size_in(r, "n_positions", 0);
     s->hidden = size_in(r, "n_inner", 4 * s->width);
-    s->tied = 1;
+    s->tied = tied_in(r, 1);
     s->epsilon = (float)number_in(r, r->root, "layer_norm_epsilon", 1e-5, 0, 1);
     only(r, "activation_function", gelu, 2);
     only(r, "scale_attn_weights", yes, 1);
@@ -250,7 +261,7 @@ read_llama(struct reading *r, struct transformer *p)
     s->context = size_in(r, "max_position_embeddings", 0);
     s->head = size_in(r, "head_dim", s->heads ? s->width / s->heads + (s->width < s->heads) : 1);
     s->epsilon = (float)number_in(r, r->root, "rms_norm_eps", 1e-6, 0, 1);
-    s->tied = mete_json_bool(mete_json_get(r->root, "tie_word_embeddings"));
+    s->tied = tied_in(r, 0);
     only(r, "hidden_act", silu, 1);
     only(r, "mlp_bias", no, 1);
     only(r, "use_sliding_window", no, 1);

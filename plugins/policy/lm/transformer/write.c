@@ -1,10 +1,13 @@
 /* write.c - a model written as published: config.json, tokenizer.json and model.safetensors with
- * adapters merged; and the adapters alone, adapter_config.json and adapter_model.safetensors, as
- * PEFT writes them. */
+ * adapters merged; and, in its folder "adapter", the adapters alone, adapter_config.json and
+ * adapter_model.safetensors, as PEFT writes them. Beside the model, programs that look for both
+ * would add to it what it already holds. */
 #include "transformer.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define NAMES 320
 
@@ -114,8 +117,9 @@ put_gpt2(const struct transformer *p, mete_buffer *out)
                        "  \"architectures\": [\"GPT2LMHeadModel\"],\n  \"n_embd\": %zu,\n"
                        "  \"n_layer\": %zu,\n  \"n_head\": %zu,\n  \"n_positions\": %zu,\n"
                        "  \"n_inner\": %zu,\n  \"activation_function\": \"gelu_new\",\n"
-                       "  \"layer_norm_epsilon\": 1e-05,\n  \"tie_word_embeddings\": true,\n",
-                       s->width, s->layers, s->heads, s->context, s->hidden);
+                       "  \"layer_norm_epsilon\": 1e-05,\n  \"tie_word_embeddings\": %s,\n",
+                       s->width, s->layers, s->heads, s->context, s->hidden,
+                       s->tied ? "true" : "false");
 }
 
 static void
@@ -161,6 +165,19 @@ write_config(mete_ctx *cx, const struct transformer *p, const char *folder)
     return status;
 }
 
+/* The end of an array's name that tells its module from others in a layer: "q_proj", but
+ * "attn.c_proj", for GPT-2 calls two of them c_proj. */
+static const char *
+module_of(const struct transformer *p, const char *name)
+{
+    const char *at = name + strlen(name);
+    for (int parts = p->family == FAMILY_GPT2 ? 2 : 1; parts && at > name; parts--)
+        do
+            at--;
+        while (at > name && *at != '.');
+    return *at == '.' ? at + 1 : at;
+}
+
 /* The modules that have adapters, by the names PEFT knows them by. */
 static int
 write_adapter_config(mete_ctx *cx, const struct transformer *p, const char *folder)
@@ -181,9 +198,8 @@ write_adapter_config(mete_ctx *cx, const struct transformer *p, const char *fold
                            published_part(p, 0, (enum role)role, k, &part);
              k++) {
             part.name[strlen(part.name) - strlen(".weight")] = 0;
-            const char *module = strrchr(part.name, '.');
             mete_buffer_string(&out, first ? "" : ", ");
-            mete_json_put_text(&out, mete_text_from(module ? module + 1 : part.name));
+            mete_json_put_text(&out, mete_text_from(module_of(p, part.name)));
             first = 0;
         }
     mete_buffer_string(&out, "]\n}\n");
@@ -230,6 +246,19 @@ write_arrays(struct writing *w, const char *folder, int adapters)
     return status;
 }
 
+static int
+write_adapters(struct writing *w, const char *folder)
+{
+    char own[4000];
+    int length = snprintf(own, sizeof own, "%s/adapter", folder);
+    if ((size_t)length >= sizeof own)
+        return mete_fail(w->cx, METE_EIO, "%s: too long a name", folder);
+    if (mkdir(own, 0777) && errno != EEXIST)
+        return mete_fail(w->cx, METE_EIO, "%s: cannot be made: %s", own, strerror(errno));
+    int status = write_arrays(w, own, 1);
+    return status ? status : write_adapter_config(w->cx, w->p, own);
+}
+
 int
 transformer_emit(mete_ctx *cx, const void *self, const mete_params *params, const char *folder)
 {
@@ -240,7 +269,5 @@ transformer_emit(mete_ctx *cx, const void *self, const mete_params *params, cons
         status = write_config(cx, p, folder);
     if (!status)
         status = write_words(cx, p, folder);
-    if (!status && p->rank)
-        status = write_arrays(&w, folder, 1);
-    return !status && p->rank ? write_adapter_config(cx, p, folder) : status;
+    return !status && p->rank ? write_adapters(&w, folder) : status;
 }
