@@ -110,6 +110,24 @@ read_fields(struct mete__fit *fit, mete__value *group, mete__errors *errors)
     }
 }
 
+/* The first record that lacks a response, or whose chance is none, is told before anything runs. */
+static void
+check_records(const struct mete__fit *fit, mete__errors *errors)
+{
+    for (size_t k = 0; fit->first && k < fit->table->rows; k++) {
+        unsigned long long line = (unsigned long long)fit->table->line[k];
+        double p = 1;
+        bool lacks = !fit->first[k].data || (fit->second && !fit->second[k].data);
+        bool odd = fit->chance && fit->chance[k].data &&
+                   (!mete_number_parse(fit->chance[k], 0, &p) || p < 0 || p > 1);
+        if (!lacks && !odd)
+            continue;
+        mete__errors_add(errors, "%s:%llu: %s", fit->table->file, line,
+                         lacks ? "a response is missing" : "a chance must be a number from 0 to 1");
+        return;
+    }
+}
+
 static void
 read_file(struct mete__fit *fit, mete__value *group, mete__value *data, mete__stage *stage,
           mete__errors *errors)
@@ -123,6 +141,7 @@ read_file(struct mete__fit *fit, mete__value *group, mete__value *data, mete__st
     if (!fit->table || errors->count != before)
         return;
     read_fields(fit, group, errors);
+    check_records(fit, errors);
     fit->held = (size_t)(validation * (double)fit->table->rows);
     fit->train = fit->table->rows - fit->held;
     stage->count = epochs * ((fit->train + fit->minibatch - 1) / fit->minibatch);
@@ -193,13 +212,8 @@ add_record(struct mete__fit *fit, size_t record, mete_error *err)
 {
     double p = 1;
     size_t row = mete__builder_rows(fit->builder);
-    if (!fit->first[record].data || (fit->second && !fit->second[record].data))
-        return mete_error_set(err, METE_EDATA, "%s:%llu: a response is missing", fit->table->file,
-                              (unsigned long long)fit->table->line[record]);
-    if (fit->chance && fit->chance[record].data &&
-        (!mete_number_parse(fit->chance[record], 0, &p) || p < 0 || p > 1))
-        return mete_error_set(err, METE_EDATA, "%s:%llu: a chance must be a number from 0 to 1",
-                              fit->table->file, (unsigned long long)fit->table->line[record]);
+    if (fit->chance && fit->chance[record].data)
+        mete_number_parse(fit->chance[record], 0, &p); /* checked when read */
     int status = add_row(fit, record, 0, fit->first[record]);
     if (!status && fit->second)
         status = add_row(fit, record, 1, fit->second[record]);
