@@ -1,18 +1,6 @@
 /* static - criteria that are the same for every prompt, from the config, or that stand in each
- * record as HealthBench has them.
- *
- * A record's column holds a JSON list of objects:
- *   {"criterion": "Says when to see a doctor", "points": 5}
- * as in HealthBench's files (Arora et al. 2025, arXiv:2505.08775), with, where a program decides,
- * "check" and "target" (see the reward `rubric`), and "scale" for one graded from 1 to that.
- * "description" and "weight" stand for criterion and points in others' files.
- */
-#include <math.h>
-#include <mete/rubric.h>
-#include <mete/text.h>
-#include <string.h>
-
-#define MOST_CRITERIA 10000 /* of one record */
+ * record as HealthBench has them (see criteria.h). */
+#include "criteria.h"
 
 struct item {
     const char *text, *check, *target;
@@ -39,15 +27,6 @@ static const mete_option options[] = {
                "the column that holds each record's own"),
     METE_OPTIONS_END};
 
-/* Fills in how the criterion is decided. */
-static void
-set_kind(mete_criterion *criterion)
-{
-    criterion->kind = criterion->check.length ? METE_CRITERION_PROGRAM
-                      : criterion->scale      ? METE_CRITERION_ORDINAL
-                                              : METE_CRITERION_JUDGED;
-}
-
 static int
 add_item(mete_ctx *cx, mete_criteria *out, size_t row, const struct item *item)
 {
@@ -62,46 +41,17 @@ add_item(mete_ctx *cx, mete_criteria *out, size_t row, const struct item *item)
     return mete_criterion_add(cx, out, row, &criterion);
 }
 
-static const mete_json *
-either(const mete_json *object, const char *one, const char *other)
-{
-    const mete_json *found = mete_json_get(object, one);
-    return found ? found : mete_json_get(object, other);
-}
-
-static int
-add_object(mete_ctx *cx, mete_criteria *out, size_t row, const mete_json *object)
-{
-    const mete_json *points = either(object, "points", "weight");
-    mete_criterion criterion = {.size = sizeof criterion,
-                                .text = mete_json_text(either(object, "criterion", "description")),
-                                .points = points ? mete_json_number(points) : 1,
-                                .check = mete_json_text(mete_json_get(object, "check")),
-                                .target = mete_json_text(mete_json_get(object, "target")),
-                                .parent = -1};
-    double scale = mete_json_number(mete_json_get(object, "scale"));
-    criterion.scale = scale >= 2 && scale <= 9 ? (int32_t)scale : 0;
-    if (!criterion.text.length && !criterion.check.length)
-        return mete_fail(cx, METE_EDATA, "a criterion has no text \"criterion\"");
-    if (!isfinite(criterion.points) || fabs(criterion.points) > 1e6)
-        return mete_fail(cx, METE_EDATA, "criterion '%.*s' has no number of \"points\"",
-                         (int)(criterion.text.length < 60 ? criterion.text.length : 60),
-                         criterion.text.data ? criterion.text.data : "");
-    set_kind(&criterion);
-    return mete_criterion_add(cx, out, row, &criterion);
-}
-
 static int
 add_column(mete_ctx *cx, mete_criteria *out, size_t row, mete_text text)
 {
-    mete_error err = {0};
-    mete_json *list = mete_json_parse(text, &err);
-    int status = METE_OK;
-    if (mete_json_kind(list) != METE_JSON_ARRAY || mete_json_count(list) > MOST_CRITERIA)
-        status = mete_fail(cx, METE_EDATA, "a record's criteria are no JSON list of at most %d%s%s",
-                           MOST_CRITERIA, list ? "" : ": ", list ? "" : err.message);
-    for (const mete_json *at = mete_json_first(list); at && !status; at = mete_json_next(at))
-        status = add_object(cx, out, row, at);
+    mete_json *list = criteria_parse(cx, text, "");
+    int status = list ? METE_OK : METE_EDATA;
+    for (const mete_json *at = mete_json_first(list); at && !status; at = mete_json_next(at)) {
+        mete_criterion criterion;
+        status = criterion_read(cx, at, "", &criterion);
+        if (!status)
+            status = mete_criterion_add(cx, out, row, &criterion);
+    }
     mete_json_free(list);
     return status;
 }
