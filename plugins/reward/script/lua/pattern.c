@@ -438,7 +438,7 @@ find_plain(lua_State *L)
         return 1;
     }
     lua_pushinteger(L, (lua_Integer)at + 1);
-    lua_pushinteger(L, (lua_Integer)(at + sought));
+    lua_pushinteger(L, (lua_Integer)at + (lua_Integer)sought);
     return 2;
 }
 
