@@ -139,7 +139,7 @@ mete__hard_score(mete__engine *engine, const struct mete__hard *hard, size_t fro
     const mete_batch *batch = good ? mete__builder_batch(builder, &err) : NULL;
     good = batch && mete__score(engine, root, batch, &err) == METE_OK;
     const mete_scores *scores = good ? mete__node_scores(root) : NULL;
-    for (size_t i = from; scores && i < to; i++) {
+    for (size_t i = from; scores && i < to && i < METE__HARD_ROWS; i++) {
         bool valid = scores->status[i - from] == METE_VALID;
         out->value[i] = valid ? scores->episode[i - from] : 0;
         out->status[i] = scores->status[i - from];

@@ -24,6 +24,7 @@ static const struct command {
     {"sweep", mete__command_sweep, "run a config with other values, and rank them"},
     {"runs", mete__command_runs, "list the runs below a folder, or compare two"},
     {"soup", mete__command_soup, "average the policies of several runs"},
+    {"report", mete__command_report, "write a run as a page to open in a browser"},
     {"export", mete__command_export, "write a run's policy as such models are published"},
     {"score", mete__command_score, "score records (JSONL or CSV) with a config's reward tree"},
     {"bench", mete__command_bench, "measure a reward on preference and benchmark files"},

@@ -1,0 +1,52 @@
+/* page.h - what the files of the report share: the run as read, text made safe, charts. */
+#ifndef METE_REPORT_PAGE_H
+#define METE_REPORT_PAGE_H
+
+#include <mete/text.h>
+#include <stdbool.h>
+
+/* One metric over the run. */
+typedef struct mete__series {
+    char *name;
+    double *at, *value; /* iterations and values, [count] */
+    size_t count, room;
+} mete__series;
+
+/* Where a stage begins. */
+typedef struct mete__stage_mark {
+    double at;
+    char *name;
+} mete__stage_mark;
+
+/* A run as its folder tells it. */
+typedef struct mete__story {
+    const char *folder;
+    mete__series *series;
+    size_t count, room;
+    mete__stage_mark *stage;
+    size_t stages;
+    double last;                          /* iteration, counted from 0 */
+    mete_buffer config, journal, samples; /* the files; the samples' end */
+} mete__story;
+
+/* Reads the folder; what it lacks is empty. An unfinished last line is left out. */
+int mete__story_read(const char *folder, mete__story *out, mete_error *err);
+void mete__story_free(mete__story *story);
+/* The metric of this name, or NULL. */
+const mete__series *mete__story_find(const mete__story *story, const char *name);
+
+/* `text` for an element or a quoted attribute: markup escaped; what is not UTF-8, control
+ * characters, and those that turn the direction of writing, as U+FFFD. */
+void mete__page_text(mete_buffer *out, mete_text text);
+/* A number to four significant digits; a dash where it is none. */
+void mete__page_number(mete_buffer *out, double number);
+
+/* A line chart as inline SVG with axes: the mean of each of some 150 parts of the run; the band is
+ * `spread` to both sides where that is given, else from the least to the greatest of each part.
+ * Stages are marked. */
+void mete__page_chart(mete_buffer *out, const mete__story *story, const mete__series *series,
+                      const mete__series *spread);
+/* A line of a table cell's height, without axes. */
+void mete__page_spark(mete_buffer *out, const mete__series *series);
+
+#endif
