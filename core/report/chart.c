@@ -124,13 +124,15 @@ static void
 put_axes(mete_buffer *out, const mete__story *story, const struct parts *p)
 {
     double step = round_step(p->most - p->least);
-    for (double y = ceil(p->least / step) * step; y <= p->most + step * 1e-9; y += step) {
+    int ticks = (int)(floor(p->most / step + 1e-9) - ceil(p->least / step)) + 1;
+    for (int k = 0; k < ticks; k++) {
+        double y = (ceil(p->least / step) + k) * step;
         double at = y_of(p, y);
         mete_buffer_format(out,
                            "<line class=g x1=%.0f x2=%.0f y1=%.1f y2=%.1f /><text class=t "
                            "text-anchor=end x=%.0f y=%.1f>",
                            LEFT, WIDE - RIGHT, at, at, LEFT - 4, at + 3);
-        mete__page_number(out, fabs(y) < step * 1e-6 ? 0 : y);
+        mete__page_number(out, y);
         mete_buffer_string(out, "</text>");
     }
     for (size_t i = 1; i < story->stages; i++)
