@@ -280,6 +280,41 @@ put_members(mete_buffer *out, const mete_json *value, bool object)
     return mete_buffer_byte(out, object ? '}' : ']');
 }
 
+/* The end of the object that begins at `from`, brackets matched outside of strings; 0: none. */
+static size_t
+object_end(mete_text text, size_t from)
+{
+    int depth = 0;
+    bool quoted = false;
+    for (size_t i = from; i < text.length && depth <= METE__JSON_DEPTH; i++) {
+        char c = text.data[i];
+        if (quoted && c == '\\')
+            i++;
+        else if (c == '"')
+            quoted = !quoted;
+        else if (!quoted && c == '{')
+            depth++;
+        else if (!quoted && c == '}' && --depth == 0)
+            return i + 1;
+    }
+    return 0;
+}
+
+mete_json *
+mete_json_find(mete_text text, size_t *position)
+{
+    for (size_t i = *position; i < text.length; i++) {
+        size_t end = text.data[i] == '{' ? object_end(text, i) : 0;
+        mete_json *object = end ? mete_json_parse(mete_text_slice(text, i, end), NULL) : NULL;
+        if (object) {
+            *position = end;
+            return object;
+        }
+    }
+    *position = text.length;
+    return NULL;
+}
+
 /* As deep as the parser allows, so the recursion is bounded. */
 int
 mete_json_put(mete_buffer *out, const mete_json *value)

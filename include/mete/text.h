@@ -274,6 +274,10 @@ typedef enum mete_json_type {
 /* NULL with a sentence and the byte in `err`. Free the root, and only the root. */
 METE_API mete_json *mete_json_parse(mete_text text, mete_error *err);
 METE_API void mete_json_free(mete_json *root);
+/* The next whole object in prose from *position on, which moves past it; NULL when there is none.
+ * Of objects in one another the outermost that parses is found. For what models answer, with words
+ * and fences around. */
+METE_API mete_json *mete_json_find(mete_text text, size_t *position);
 /* All accessors take NULL and give NONE, NULL, 0 or the empty text, so lookups chain. */
 METE_API mete_json_type mete_json_kind(const mete_json *value);
 METE_API const mete_json *mete_json_get(const mete_json *object, const char *key);

@@ -11,7 +11,7 @@
 #define MOST_CRITERIA 10000 /* of one record */
 
 /* Fills in how the criterion is decided. */
-static void
+static inline void
 set_kind(mete_criterion *criterion)
 {
     criterion->kind = criterion->check.length ? METE_CRITERION_PROGRAM
@@ -19,7 +19,7 @@ set_kind(mete_criterion *criterion)
                                               : METE_CRITERION_JUDGED;
 }
 
-static const mete_json *
+static inline const mete_json *
 either(const mete_json *object, const char *one, const char *other)
 {
     const mete_json *found = mete_json_get(object, one);
@@ -28,7 +28,7 @@ either(const mete_json *object, const char *one, const char *other)
 
 /* One object as a criterion; its texts are the object's. `where` begins the message of a failure.
  */
-static int
+static inline int
 criterion_read(mete_ctx *cx, const mete_json *object, const char *where, mete_criterion *out)
 {
     const mete_json *points = either(object, "points", "weight");
@@ -51,7 +51,7 @@ criterion_read(mete_ctx *cx, const mete_json *object, const char *where, mete_cr
 }
 
 /* The list in `text`, for the caller to free; NULL after a failure. */
-static mete_json *
+static inline mete_json *
 criteria_parse(mete_ctx *cx, mete_text text, const char *where)
 {
     mete_error err = {0};

@@ -379,6 +379,22 @@ test_tree(void)
     mete_json_free(root);
 }
 
+static void
+test_find(void)
+{
+    mete_text prose =
+        t("a } b {no} {{\"n\": 1} ```{\"n\": 2, \"s\": \"}{\", \"in\": {\"n\": 9}}``` {\"n\"");
+    size_t at = 0;
+    for (int n = 1; n <= 2; n++) {
+        mete_json *found = mete_json_find(prose, &at);
+        CU_ASSERT_EQUAL(mete_json_number(mete_json_get(found, "n")), n);
+        mete_json_free(found);
+    }
+    CU_ASSERT_PTR_NULL(mete_json_find(prose, &at));
+    CU_ASSERT_EQUAL(at, prose.length);
+    CU_ASSERT_PTR_NULL(mete_json_find(prose, &at));
+}
+
 /* cJSON cuts a number at 63 bytes; ours must not be. */
 static void
 test_long_numbers(void)
@@ -547,6 +563,7 @@ suite_json(void)
     CU_add_test(s, "fields of a record", test_record_fields);
     CU_add_test(s, "dotted paths", test_record_paths);
     CU_add_test(s, "trees", test_tree);
+    CU_add_test(s, "objects in prose", test_find);
     CU_add_test(s, "numbers of hundreds of digits", test_long_numbers);
     CU_add_test(s, "strings are escaped", test_put_text);
     CU_add_test(s, "numbers are shortest", test_put_number);

@@ -118,25 +118,6 @@ object_says(const mete_json *object, const mete_criterion *criterion)
     return NAN;
 }
 
-/* The end of the object that begins at `from`, brackets matched outside of strings; 0: none. */
-static size_t
-object_end(mete_text text, size_t from)
-{
-    int depth = 0, quoted = 0;
-    for (size_t i = from; i < text.length; i++) {
-        char c = text.data[i];
-        if (quoted && c == '\\')
-            i++;
-        else if (c == '"')
-            quoted = !quoted;
-        else if (!quoted && c == '{')
-            depth++;
-        else if (!quoted && c == '}' && --depth == 0)
-            return i + 1;
-    }
-    return 0;
-}
-
 /* What all verdicts of the answer agree on; NaN with a sentence when there is none, or two. */
 static double
 read_answer(mete_text answer, const mete_criterion *criterion, const char **why)
@@ -147,15 +128,10 @@ read_answer(mete_text answer, const mete_criterion *criterion, const char **why)
         *why = "the judge's answer is too long to be one";
         return NAN;
     }
-    for (size_t i = 0, end; i < answer.length; i++) {
-        if (answer.data[i] != '{' || !(end = object_end(answer, i)))
-            continue;
-        mete_json *object = mete_json_parse(mete_text_slice(answer, i, end), NULL);
+    size_t at = 0;
+    for (mete_json *object; (object = mete_json_find(answer, &at)) != NULL;) {
         double says = object_says(object, criterion);
         mete_json_free(object);
-        if (!object)
-            continue; /* perhaps one inside it is whole */
-        i = end - 1;
         if (isnan(says))
             continue;
         if (!isnan(said) && says != said) {
