@@ -1,4 +1,4 @@
-/* report.c - mete report DIR: a run as one page to open in a browser. */
+/* report.c - mete report: a run, or two, as one page to open in a browser. */
 #include "report/report.h"
 
 #include "cli/cli.h"
@@ -9,15 +9,19 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: mete report DIR [--out FILE] [--quiet]\n\n"
+    "usage: mete report DIR [--out FILE] [--quiet]\n"
+    "       mete report --compare DIR DIR [--out FILE] [--quiet]\n\n"
     "Writes what the run in DIR did as one page that stands alone: what was optimised, what "
     "changed\n"
     "on held-out episodes, each reward's course and its share, events, curves, the best and worst\n"
     "samples, the config. It needs no network and holds no script. A run that still goes on is "
     "told\n"
     "of as far as it is.\n\n"
-    "  --out FILE  the page (default: DIR/report.html); - is standard output\n"
-    "  --quiet     no summary\n";
+    "  --compare A  the run DIR set against the run A: what differs in their configs and on "
+    "held-out\n"
+    "               episodes, curves laid over each other, answers to the same prompts\n"
+    "  --out FILE   the page (default: DIR/report.html, or compare.html); - is standard output\n"
+    "  --quiet      no summary\n";
 
 static int
 write_page(const mete__args *args, const mete_buffer *page)
@@ -29,7 +33,8 @@ write_page(const mete__args *args, const mete_buffer *page)
     if (args->out)
         snprintf(path, sizeof path, "%s", args->out);
     else
-        snprintf(path, sizeof path, "%s/report.html", args->operand[0]);
+        snprintf(path, sizeof path, "%s/%s.html", args->operand[0],
+                 args->in ? "compare" : "report");
     snprintf(part, sizeof part, "%s.part", path);
     FILE *file = fopen(part, "wbe");
     bool good = file && fwrite(page->data, 1, page->length, file) == page->length;
@@ -51,10 +56,12 @@ mete__command_report(int argc, char **argv)
     mete_error err = {0};
     mete_buffer page = mete_buffer_make(0);
     int code;
-    if (!mete__args_read(argc, argv, METE__TAKES_OUT | METE__TAKES_QUIET, 1, 1, usage, &args,
-                         &code))
+    if (!mete__args_read(argc, argv, METE__TAKES_OUT | METE__TAKES_IN | METE__TAKES_QUIET, 1, 1,
+                         usage, &args, &code))
         return code;
-    if (mete__report_write(args.operand[0], &page, &err)) {
+    int status = args.in ? mete__report_compare(args.in, args.operand[0], &page, &err)
+                         : mete__report_write(args.operand[0], &page, &err);
+    if (status) {
         mete__say("%s", err.message);
         code = mete__exit_of(err.code);
     } else {

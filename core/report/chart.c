@@ -165,22 +165,67 @@ put_line(mete_buffer *out, const struct parts *p)
                            y_of(p, p->mean[k]));
 }
 
+/* Up to the inside of the chart. The name may break after a slash. */
+static void
+put_figure(mete_buffer *out, const char *name)
+{
+    mete_buffer_string(out, "<figure><figcaption><b>");
+    for (const char *slash; (slash = strchr(name, '/')); name = slash + 1) {
+        mete__page_text(out, (mete_text){name, (size_t)(slash + 1 - name)});
+        mete_buffer_string(out, "<wbr>");
+    }
+    mete__page_text(out, mete_text_from(name));
+    mete_buffer_string(out, "</b> <span>");
+}
+
+static void
+put_svg(mete_buffer *out)
+{
+    mete_buffer_format(out, "</span></figcaption><svg viewBox=\"0 0 %.0f %.0f\" role=img>", WIDE,
+                       TALL);
+}
+
 void
 mete__page_chart(mete_buffer *out, const mete__story *story, const mete__series *series,
                  const mete__series *spread)
 {
     struct parts p;
     cut(series, spread, &p);
-    mete_buffer_string(out, "<figure><figcaption><b>");
-    mete__page_text(out, mete_text_from(series->name));
-    mete_buffer_string(out, "</b> <span>");
+    put_figure(out, series->name);
     if (p.count)
         mete__page_number(out, p.mean[p.count - 1]);
-    mete_buffer_format(out, "</span></figcaption><svg viewBox=\"0 0 %.0f %.0f\" role=img>", WIDE,
-                       TALL);
+    put_svg(out);
     if (p.count) {
         put_axes(out, story, &p);
         put_line(out, &p);
+    }
+    mete_buffer_string(out, "</svg></figure>\n");
+}
+
+void
+mete__page_pair(mete_buffer *out, const mete__series *first, const mete__series *second)
+{
+    static const mete__story no_stages;
+    struct parts p, q;
+    cut(first, NULL, &p);
+    cut(second, NULL, &q);
+    put_figure(out, first->name);
+    if (p.count && q.count) {
+        p.first = q.first = fmin(p.first, q.first);
+        p.last = q.last = fmax(p.last, q.last);
+        p.least = q.least = fmin(p.least, q.least);
+        p.most = q.most = fmax(p.most, q.most);
+        mete__page_number(out, p.mean[p.count - 1]);
+        mete_buffer_string(out, " \xe2\x86\x92 ");
+        mete__page_number(out, q.mean[q.count - 1]);
+    }
+    put_svg(out);
+    if (p.count && q.count) {
+        put_axes(out, &no_stages, &p);
+        put_line(out, &p);
+        mete_buffer_string(out, "<g class=other>");
+        put_line(out, &q);
+        mete_buffer_string(out, "</g>");
     }
     mete_buffer_string(out, "</svg></figure>\n");
 }

@@ -35,6 +35,12 @@ void mete__story_free(mete__story *story);
 /* The metric of this name, or NULL. */
 const mete__series *mete__story_find(const mete__story *story, const char *name);
 
+/* The last part of a folder's path. */
+const char *mete__page_name(const char *folder);
+/* All up to the title, and all after the last section. */
+void mete__page_open(mete_buffer *out, const char *title);
+void mete__page_close(mete_buffer *out);
+
 /* `text` for an element or a quoted attribute: markup escaped; what is not UTF-8, control
  * characters, and those that turn the direction of writing, as U+FFFD. */
 void mete__page_text(mete_buffer *out, mete_text text);
@@ -46,6 +52,8 @@ void mete__page_number(mete_buffer *out, double number);
  * Stages are marked. */
 void mete__page_chart(mete_buffer *out, const mete__story *story, const mete__series *series,
                       const mete__series *spread);
+/* Two runs' series of one name in one chart, the second in the class "other". */
+void mete__page_pair(mete_buffer *out, const mete__series *first, const mete__series *second);
 /* A line of a table cell's height, without axes. */
 void mete__page_spark(mete_buffer *out, const mete__series *series);
 

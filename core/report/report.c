@@ -16,9 +16,10 @@
 
 static const char style[] =
     ":root{color-scheme:light dark;--ink:#1b1e23;--soft:#667080;--rule:#d9dde3;--paper:#fff;"
-    "--tint:#f4f6f8;--line:#0072b2;--band:#0072b226;--good:#00785c;--bad:#b3460f}"
+    "--tint:#f4f6f8;--line:#0072b2;--band:#0072b226;--other:#b3460f;--good:#00785c;--bad:#b3460f}"
     "@media(prefers-color-scheme:dark){:root{--ink:#e4e7eb;--soft:#98a2b0;--rule:#333a44;"
-    "--paper:#14171b;--tint:#1d2127;--line:#56b4e9;--band:#56b4e933;--good:#3cc29e;--bad:#f08a4b}}"
+    "--paper:#14171b;--tint:#1d2127;--line:#56b4e9;--band:#56b4e933;--other:#f08a4b;--good:#3cc29e;"
+    "--bad:#f08a4b}}"
     "*{box-sizing:border-box}body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);"
     "background:var(--paper);max-width:1180px;margin:0 auto;padding:1.5rem 1.25rem 4rem}"
     "h1{font-size:1.6rem;margin:0}h2{font-size:1.1rem;margin:2.2rem 0 .6rem;padding-top:.6rem;"
@@ -30,7 +31,8 @@ static const char style[] =
     "td:first-child{text-align:left;padding-left:0}.up{color:var(--good)}.down{color:var(--bad)}"
     ".charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(255px,1fr));gap:1rem "
     "1.4rem}"
-    "figure{margin:0}figcaption{font-size:.8rem;display:flex;justify-content:space-between;gap:"
+    "figure{margin:0;display:flex;flex-direction:column;justify-content:flex-end}figcaption{font-"
+    "size:.8rem;display:flex;justify-content:space-between;gap:"
     "1rem;"
     "overflow-wrap:anywhere}figcaption span{white-space:nowrap}svg{width:100%;height:auto;"
     "display:block}.g{stroke:var(--rule);"
@@ -46,6 +48,12 @@ static const char style[] =
     ".3rem 0 0}details{margin:.8rem 0}summary{cursor:pointer;font-weight:600}pre{background:"
     "var(--tint);padding:.8rem;border-radius:6px;overflow-x:auto;font-size:.82rem}dl{display:grid;"
     "grid-template-columns:max-content 1fr;gap:.2rem 1rem}dd{margin:0}"
+    ".one{color:var(--line)}.two{color:var(--other)}.other .l{stroke:var(--other);stroke-dasharray:"
+    "5 2}.other .b{fill:var(--other);opacity:.14}.other .c{fill:var(--other)}"
+    "th.text,td.text{text-align:left;white-space:normal;overflow-wrap:anywhere}"
+    ".pair{display:grid;grid-template-columns:1fr 1fr;gap:0 1.4rem}"
+    "@media(max-width:600px){body{padding:1rem .8rem 3rem}table{font-size:.82rem}th,td{padding:"
+    ".2rem .35rem}.pair{grid-template-columns:1fr}}"
     "@media print{body{max-width:none;padding:0}details{display:block}figure,.sample{break-inside:"
     "avoid}}";
 
@@ -103,21 +111,41 @@ word_of(mete__value *root, const char *path)
     return at && at->kind == METE__STRING ? at->string : NULL;
 }
 
-static void
-put_head(mete_buffer *out, const mete__story *story, mete__value *root)
+const char *
+mete__page_name(const char *folder)
 {
-    const char *slash = strrchr(story->folder, '/');
-    const char *name = slash && slash[1] ? slash + 1 : story->folder;
+    const char *slash = strrchr(folder, '/');
+    return slash && slash[1] ? slash + 1 : folder;
+}
+
+void
+mete__page_open(mete_buffer *out, const char *title)
+{
     put(out, "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\n<meta "
              "http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src "
              "'unsafe-inline'\">\n<meta name=viewport content=\"width=device-width, "
              "initial-scale=1\">\n<title>");
-    put_string(out, name);
+    put_string(out, title);
     put(out, "</title>\n<style>");
     put(out, style);
     put(out, "</style></head><body>\n<h1>");
-    put_string(out, name);
-    put(out, "</h1>\n<p class=soft>");
+    put_string(out, title);
+    put(out, "</h1>\n");
+}
+
+void
+mete__page_close(mete_buffer *out)
+{
+    put(out, "<p class=soft>mete ");
+    put(out, PACKAGE_VERSION);
+    put(out, "</p>\n</body></html>\n");
+}
+
+static void
+put_head(mete_buffer *out, const mete__story *story, mete__value *root)
+{
+    mete__page_open(out, mete__page_name(story->folder));
+    put(out, "<p class=soft>");
     mete_buffer_format(out, "%.0f iterations", story->last + 1); /* they count from 0 */
     for (size_t i = 0; i < story->stages; i++) {
         put(out, i ? " \xe2\x86\x92 " : ": ");
@@ -267,8 +295,9 @@ put_node(mete_buffer *out, const mete__story *story, const mete__value *node, co
             char under[700];
             const char *name = member_word(child, "name");
             name = name ? name : member_word(child, "use");
-            snprintf(under, sizeof under, "%s/%s", path, name ? name : "");
-            put_node(out, story, child, under, depth + 1);
+            int length = snprintf(under, sizeof under, "%s/%s", path, name ? name : "");
+            if (length > 0 && (size_t)length < sizeof under)
+                put_node(out, story, child, under, depth + 1);
         }
 }
 
@@ -451,9 +480,8 @@ mete__report_write(const char *folder, mete_buffer *out, mete_error *err)
     put_samples(out, &story);
     put(out, "<h2>Config</h2>\n<details><summary>As resolved</summary><pre>");
     mete__page_text(out, mete_buffer_view(&story.config));
-    put(out, "</pre></details>\n<p class=soft>mete ");
-    put(out, PACKAGE_VERSION);
-    put(out, "</p>\n</body></html>\n");
+    put(out, "</pre></details>\n");
+    mete__page_close(out);
     if (config)
         mete__config_free(config);
     mete__errors_free(&errors);
