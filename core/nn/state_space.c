@@ -13,6 +13,10 @@
 
 #define LANES 16
 
+#ifndef CMPLX /* some C libraries define C11's macro for gcc alone */
+#define CMPLX(re, im) __builtin_complex((double)(re), (double)(im))
+#endif
+
 /* Coefficients of a block of channels, each [N x LANES]: E and W, real and imaginary. */
 enum { ER, EI, WR, WI, PARTS };
 

@@ -10,6 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef PACKAGE_VERSION
+#define PACKAGE_VERSION "unknown"
+#endif
+
 #define SAMPLES_READ 256 /* the last of them, among which best and worst are sought */
 #define SAMPLES_SHOWN 4  /* of each */
 #define CHARTS_MOST 48   /* of one part of the page */
