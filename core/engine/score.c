@@ -493,6 +493,12 @@ mete_child_weight(const mete_ctx *cx, size_t k)
     return cx->node->weight[k];
 }
 
+mete_node *
+mete_child_node(const mete_ctx *cx, size_t k)
+{
+    return cx->node->child[k];
+}
+
 const mete_scores *
 mete_child(const mete_ctx *cx, size_t k)
 {
@@ -664,7 +670,9 @@ mete_compare(mete_ctx *cx, mete_node *node, const mete_batch *batch, const uint3
     if (!scores)
         return cx->err->code;
     for (size_t i = 0; i < pairs; i++)
-        p[i] = 1 / (1 + exp(scores->episode[b[i]] - scores->episode[a[i]]));
+        p[i] = scores->status[a[i]] || scores->status[b[i]]
+                   ? NAN
+                   : 1 / (1 + exp(scores->episode[b[i]] - scores->episode[a[i]]));
     return METE_OK;
 }
 

@@ -72,11 +72,13 @@ METE_API void mete_per_step(mete_ctx *cx);
  * row's last step and 0 before. In the arena. */
 METE_API const double *mete_child_steps(mete_ctx *cx, const mete_batch *batch, size_t k);
 
-/* Scores `node` (a reward option) on a batch, usually a derived one. NULL after an error. The
- * scores live until the caller's call returns. */
+/* Child k as a node, to score on other batches by mete_evaluate and mete_compare. */
+METE_API mete_node *mete_child_node(const mete_ctx *cx, size_t k);
+/* Scores `node` (a reward option, or a child) on a batch, usually a derived one. NULL after an
+ * error. The scores live until the caller's call returns. */
 METE_API const mete_scores *mete_evaluate(mete_ctx *cx, mete_node *node, const mete_batch *batch);
 /* The probability that a is preferred to b for each pair, by `node`: its own `compare`, or the
- * logistic of the difference of its values. p is [pairs]. */
+ * logistic of the difference of its values, NaN where one of the two has none. p is [pairs]. */
 METE_API int mete_compare(mete_ctx *cx, mete_node *node, const mete_batch *batch, const uint32_t *a,
                           const uint32_t *b, size_t pairs, double *p) METE_CHECKED;
 /* episode_size bytes that live as long as row's episode: zero at its start, carried over its
