@@ -4,6 +4,8 @@
  * compared pair by pair. */
 #include "cli/ablate.h"
 #include "cli/runner.h"
+#include "cli/table.h"
+#include "report/report.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -132,10 +134,14 @@ show(struct runs *runs)
         mete__say("out of memory");
         return METE__EXIT_FAILED;
     }
-    if (a->args->json)
-        mete__ablation_json(a);
-    else
+    mete_buffer json = mete_buffer_make(0);
+    mete__ablation_json(a, &json);
+    bool kept = mete__runner_page(&runs->runner, METE__ABLATION_FILE, &json);
+    if (!a->args->json)
         mete__ablation_table(a);
+    else
+        mete__put_out(&json);
+    mete_buffer_free(&json);
     for (size_t k = 0; k < a->arms; k++)
         failed += a->arm[k].failed;
     for (size_t c = 0; c < a->claims; c++)
@@ -143,7 +149,7 @@ show(struct runs *runs)
             code = METE__EXIT_CLAIM;
     if (failed)
         mete__say("%zu runs failed or say nothing of %s", failed, a->measure.text);
-    return failed ? METE__EXIT_FAILED : code;
+    return failed || !kept ? METE__EXIT_FAILED : code;
 }
 
 static int

@@ -57,6 +57,7 @@ void mete__claims_read(mete__ablation *a, mete__value *value, mete__errors *erro
 /* From the arms' values to intervals, tests and claims; false: out of memory. */
 bool mete__ablation_compare(mete__ablation *a);
 void mete__ablation_table(const mete__ablation *a);
-void mete__ablation_json(const mete__ablation *a);
+/* Appends the table as one JSON object and a newline: what --json prints, and the folder keeps. */
+void mete__ablation_json(const mete__ablation *a, mete_buffer *out);
 
 #endif

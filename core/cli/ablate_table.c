@@ -200,36 +200,39 @@ put_arm(mete_buffer *out, const mete__ablation *a, const mete__arm *arm)
 }
 
 void
-mete__ablation_json(const mete__ablation *a)
+mete__ablation_json(const mete__ablation *a, mete_buffer *out)
 {
-    mete_buffer out = mete_buffer_make(0);
-    mete_buffer_string(&out, "{\"metric\":");
-    mete_json_put_text(&out, mete_text_from(a->measure.text));
-    mete_buffer_format(&out, ",\"seeds\":%zu,\"seeds_from\":%" PRIu64 ",\"arms\":[", a->seeds,
-                       a->first);
+    mete_buffer_string(out, "{\"config\":");
+    mete_json_put_text(out, mete_text_from(a->config));
+    mete_buffer_string(out, ",\"metric\":");
+    mete_json_put_text(out, mete_text_from(a->measure.text));
+    mete_buffer_string(out, ",\"name\":");
+    mete_json_put_text(out, mete_text_from(a->measure.name));
+    mete__put_number(out, "confidence", a->confidence);
+    mete_buffer_format(out, ",\"less\":%s,\"seeds\":%zu,\"seeds_from\":%" PRIu64 ",\"arms\":[",
+                       a->measure.less ? "true" : "false", a->seeds, a->first);
     for (size_t k = 0; k < a->arms; k++) {
-        mete_buffer_string(&out, k ? "," : "");
-        put_arm(&out, a, &a->arm[k]);
+        mete_buffer_string(out, k ? "," : "");
+        put_arm(out, a, &a->arm[k]);
     }
-    mete_buffer_string(&out, "],\"main_effects\":[");
+    mete_buffer_string(out, "],\"main_effects\":[");
     for (size_t j = 0; j < a->factors; j++) {
-        mete_buffer_string(&out, j ? ",{\"name\":" : "{\"name\":");
-        mete_json_put_text(&out, mete_text_from(a->arm[(size_t)1 << j].name));
-        put_interval(&out, "effect", &a->main_effect[j]);
-        mete_buffer_string(&out, "}");
+        mete_buffer_string(out, j ? ",{\"name\":" : "{\"name\":");
+        mete_json_put_text(out, mete_text_from(a->arm[(size_t)1 << j].name));
+        put_interval(out, "effect", &a->main_effect[j]);
+        mete_buffer_string(out, "}");
     }
-    mete_buffer_string(&out, "],\"claims\":[");
+    mete_buffer_string(out, "],\"claims\":[");
     for (size_t c = 0; c < a->claims; c++) {
         const mete__claim *claim = &a->claim[c];
-        mete_buffer_string(&out, c ? ",{\"more\":" : "{\"more\":");
-        mete_json_put_text(&out, mete_text_from(a->arm[claim->more].name));
-        mete_buffer_string(&out, ",\"less\":");
-        mete_json_put_text(&out, mete_text_from(a->arm[claim->less].name));
-        mete__put_number(&out, "margin", claim->margin);
-        mete__put_number(&out, "confidence", claim->confidence);
-        mete__put_number(&out, "at_least", claim->lowest);
-        mete_buffer_format(&out, ",\"holds\":%s}", claim->holds ? "true" : "false");
+        mete_buffer_string(out, c ? ",{\"more\":" : "{\"more\":");
+        mete_json_put_text(out, mete_text_from(a->arm[claim->more].name));
+        mete_buffer_string(out, ",\"less\":");
+        mete_json_put_text(out, mete_text_from(a->arm[claim->less].name));
+        mete__put_number(out, "margin", claim->margin);
+        mete__put_number(out, "confidence", claim->confidence);
+        mete__put_number(out, "at_least", claim->lowest);
+        mete_buffer_format(out, ",\"holds\":%s}", claim->holds ? "true" : "false");
     }
-    mete_buffer_string(&out, "]}\n");
-    mete__put_out(&out);
+    mete_buffer_string(out, "]}\n");
 }

@@ -2,6 +2,7 @@
 #include "cli/measure.h"
 
 #include "cli/cli.h"
+#include "run/curve.h"
 #include "run/statistics.h"
 
 #include <math.h>
@@ -56,18 +57,6 @@ mete__measure_parse(const char *text, mete__measure *out, mete_error *err)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* The number after `key` in a line of metrics. Keys are unique, and no text in a line holds one. */
-static bool
-number_after(const char *line, const char *key, double *out)
-{
-    const char *at = strstr(line, key);
-    if (!at)
-        return false;
-    at += strlen(key);
-    return mete_number_parse((mete_text){at, strcspn(at, ",}")}, METE_NUMBER_EXPONENT, out) &&
-           isfinite(*out);
-}
-
 static double
 in_one(const mete__measure *measure, const double *x, const double *y, size_t n, double last,
        bool *censored)
@@ -88,43 +77,12 @@ in_one(const mete__measure *measure, const double *x, const double *y, size_t n,
 double
 mete__measure_read(const mete__measure *measure, const char *path, uint64_t until, bool *censored)
 {
-    char *line = NULL;
-    size_t room = 0, n = 0, most = 0;
-    double *x = NULL, value = NAN, iteration = 0;
-    mete_buffer key = mete_buffer_make(0);
-    mete_json_put_text(&key, mete_text_from(measure->name));
-    mete_buffer_string(&key, ":");
-    mete_buffer_byte(&key, 0);
-    FILE *file = key.status ? NULL : fopen(path, "r");
+    mete__curve curve = {0};
+    double value = NAN;
     *censored = false;
-    while (file && getline(&line, &room, file) > 0) {
-        if (!number_after(line, "\"iteration\":", &iteration) ||
-            (until && iteration >= (double)until) || !number_after(line, key.data, &value))
-            continue;
-        if (n == most) {
-            double *grown = realloc(x, (most = 2 * most + 64) * 2 * sizeof *x);
-            if (!grown) {
-                n = 0;
-                break;
-            }
-            x = grown;
-        }
-        x[2 * n] = iteration;
-        x[2 * n++ + 1] = value;
-    }
-    if (file)
-        fclose(file);
-    free(line);
-    mete_buffer_free(&key);
-    double *flat = n ? malloc(2 * n * sizeof *flat) : NULL;
-    for (size_t i = 0; flat && i < n; i++) {
-        flat[i] = x[2 * i];
-        flat[n + i] = x[2 * i + 1];
-    }
-    free(x);
-    double last = until && iteration >= (double)until ? (double)until : iteration + 1;
-    value = flat ? in_one(measure, flat, flat + n, n, last, censored) : NAN;
-    free(flat);
+    if (!mete__curve_read(path, measure->name, until, &curve))
+        value = in_one(measure, curve.x, curve.y, curve.n, curve.end, censored);
+    mete__curve_free(&curve);
     return value;
 }
 

@@ -1,9 +1,8 @@
-/* report.c - mete report: a run, or two, as one page to open in a browser. */
+/* report.c - mete report: a run, two, an ablation or a sweep as one page to open in a browser. */
 #include "report/report.h"
 
 #include "cli/cli.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +15,7 @@ static const char usage[] =
     "on held-out episodes, each reward's course and its share, events, curves, the best and worst\n"
     "samples, the config. It needs no network and holds no script. A run that still goes on is "
     "told\n"
-    "of as far as it is.\n\n"
+    "of as far as it is. Of the folder of an ablation or a sweep: what each arm or value does.\n\n"
     "  --compare A  the run DIR set against the run A: what differs in their configs and on "
     "held-out\n"
     "               episodes, curves laid over each other, answers to the same prompts\n"
@@ -26,7 +25,8 @@ static const char usage[] =
 static int
 write_page(const mete__args *args, const mete_buffer *page)
 {
-    char path[PATH_MAX], part[PATH_MAX + 8];
+    char path[PATH_MAX];
+    mete_error err = {0};
     if (args->out && strcmp(args->out, "-") == 0)
         return fwrite(page->data, 1, page->length, stdout) == page->length ? METE__EXIT_DONE
                                                                            : METE__EXIT_FAILED;
@@ -35,13 +35,8 @@ write_page(const mete__args *args, const mete_buffer *page)
     else
         snprintf(path, sizeof path, "%s/%s.html", args->operand[0],
                  args->in ? "compare" : "report");
-    snprintf(part, sizeof part, "%s.part", path);
-    FILE *file = fopen(part, "wbe");
-    bool good = file && fwrite(page->data, 1, page->length, file) == page->length;
-    if (file && fclose(file))
-        good = false;
-    if (!good || rename(part, path)) {
-        mete__say("cannot write %s: %s", path, strerror(errno));
+    if (mete__report_save(path, page, &err)) {
+        mete__say("%s", err.message);
         return METE__EXIT_FAILED;
     }
     if (!args->quiet)

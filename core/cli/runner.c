@@ -1,6 +1,7 @@
 /* runner.c - starts, watches and names the end of the runs of an ablation, a sweep or a soup. */
 #include "cli/runner.h"
 
+#include "report/report.h"
 #include "run/crc.h"
 
 #include <ctype.h>
@@ -117,6 +118,27 @@ mete__job_path(const mete__runner *runner, const mete__job *job, const char *suf
     int n = snprintf(out, PATH_MAX, "%s/%s/%" PRIu64 "%s", runner->folder, job->group, job->seed,
                      suffix);
     return n > 0 && n < PATH_MAX;
+}
+
+bool
+mete__runner_page(const mete__runner *runner, const char *name, const mete_buffer *table)
+{
+    char path[PATH_MAX + 32];
+    mete_error err = {0};
+    mete_buffer page = mete_buffer_make(0);
+    snprintf(path, sizeof path, "%s/%s", runner->folder, name);
+    int status = mete__report_save(path, table, &err);
+    if (!status)
+        status = mete__report_write(runner->folder, &page, &err);
+    snprintf(path, sizeof path, "%s/report.html", runner->folder);
+    if (!status)
+        status = mete__report_save(path, &page, &err);
+    mete_buffer_free(&page);
+    if (status)
+        mete__say("%s", err.message);
+    else if (!runner->args->quiet)
+        mete__say("the page is %s", path);
+    return !status;
 }
 
 /* A summary up to `until` stands beside the one to the end. */

@@ -37,6 +37,8 @@ int mete__runner_group(const mete__runner *runner, const mete__job *job);
 /* All of `job` that are not whole, some at a time, in their order; the exit code. Those that fail
  * are told, and are not whole after it. */
 int mete__runner_go(mete__runner *runner, const mete__job *job, size_t jobs);
+/* Leaves the table in the folder as `name`, and the page made of it; says where that is. */
+bool mete__runner_page(const mete__runner *runner, const char *name, const mete_buffer *table);
 bool mete__job_whole(const mete__runner *runner, const mete__job *job);
 /* FOLDER/GROUP/SEED and what follows it; false when that is too long. */
 bool mete__job_path(const mete__runner *runner, const mete__job *job, const char *suffix,

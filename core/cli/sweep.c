@@ -5,6 +5,8 @@
 
 #include "cli/override.h"
 #include "cli/runner.h"
+#include "cli/table.h"
+#include "report/report.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -401,15 +403,19 @@ sweep(mete__sweep *s, mete__value *root)
         code = go(s, &runner, order, rungs, least);
     if (!code) {
         mark_front(s, order, rungs - 1);
-        if (s->args->json)
-            mete__sweep_json(s, order);
-        else
+        mete_buffer json = mete_buffer_make(0);
+        mete__sweep_json(s, order, &json);
+        bool kept = mete__runner_page(&runner, METE__SWEEP_FILE, &json);
+        if (!s->args->json)
             mete__sweep_table(s, order);
+        else
+            mete__put_out(&json);
+        mete_buffer_free(&json);
         for (size_t t = 0; t < s->trials; t++)
             missing += s->seeds - s->trial[t].runs;
         if (missing)
             mete__say("%zu runs failed", missing);
-        code = missing ? METE__EXIT_FAILED : METE__EXIT_DONE;
+        code = missing || !kept ? METE__EXIT_FAILED : METE__EXIT_DONE;
     }
     mete__runner_close(&runner);
     free(order);

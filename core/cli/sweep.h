@@ -6,6 +6,8 @@
 #include "cli/measure.h"
 #include "run/statistics.h"
 
+#include <mete/text.h>
+
 enum {
     METE__MOST_DIMENSIONS = 16,
     METE__MOST_TRIALS = 4096,
@@ -62,6 +64,7 @@ void mete__dimension_at(const mete__dimension *d, double u, char *out, size_t ro
 
 /* `order` [trials]: best first. */
 void mete__sweep_table(const mete__sweep *s, const size_t *order);
-void mete__sweep_json(const mete__sweep *s, const size_t *order);
+/* Appends one JSON object and a newline. */
+void mete__sweep_json(const mete__sweep *s, const size_t *order, mete_buffer *out);
 
 #endif

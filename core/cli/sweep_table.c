@@ -93,31 +93,38 @@ put_metric(mete_buffer *out, const mete__sweep *s, const mete__trial *trial, siz
 }
 
 void
-mete__sweep_json(const mete__sweep *s, const size_t *order)
+mete__sweep_json(const mete__sweep *s, const size_t *order, mete_buffer *out)
 {
-    mete_buffer out = mete_buffer_make(0);
-    mete_buffer_format(&out, "{\"method\":\"%s\",\"seeds\":%zu,\"seeds_from\":%" PRIu64,
+    mete_buffer_string(out, "{\"config\":");
+    mete_json_put_text(out, mete_text_from(s->config));
+    mete__put_number(out, "confidence", s->confidence);
+    mete_buffer_string(out, ",\"metrics\":[");
+    for (size_t m = 0; m < s->metrics; m++) {
+        mete_buffer_string(out, m ? ",{\"name\":" : "{\"name\":");
+        mete_json_put_text(out, mete_text_from(s->measure[m].text));
+        mete_buffer_format(out, ",\"less\":%s}", s->measure[m].less ? "true" : "false");
+    }
+    mete_buffer_format(out, "],\"method\":\"%s\",\"seeds\":%zu,\"seeds_from\":%" PRIu64,
                        mete__search_word[s->search], s->seeds, s->first);
-    mete_buffer_string(&out, ",\"trials\":[");
+    mete_buffer_string(out, ",\"trials\":[");
     for (size_t i = 0; i < s->trials; i++) {
         const mete__trial *trial = &s->trial[order[i]];
-        mete_buffer_format(&out, "%s{\"name\":\"%s\",\"runs\":%zu,\"rung\":%zu,\"front\":%s",
+        mete_buffer_format(out, "%s{\"name\":\"%s\",\"runs\":%zu,\"rung\":%zu,\"front\":%s",
                            i ? "," : "", trial->name, trial->runs, trial->rung + 1,
                            trial->front ? "true" : "false");
-        mete_buffer_string(&out, ",\"values\":{");
+        mete_buffer_string(out, ",\"values\":{");
         for (size_t d = 0; d < s->dimensions; d++) {
-            mete_buffer_string(&out, d ? "," : "");
-            mete_json_put_text(&out, mete_text_from(s->dimension[d].path));
-            mete_buffer_byte(&out, ':');
-            mete_json_put_text(&out, mete_text_from(trial->text[d]));
+            mete_buffer_string(out, d ? "," : "");
+            mete_json_put_text(out, mete_text_from(s->dimension[d].path));
+            mete_buffer_byte(out, ':');
+            mete_json_put_text(out, mete_text_from(trial->text[d]));
         }
-        mete_buffer_string(&out, "},\"metrics\":{");
+        mete_buffer_string(out, "},\"metrics\":{");
         for (size_t m = 0; m < s->metrics; m++) {
-            mete_buffer_string(&out, m ? "," : "");
-            put_metric(&out, s, trial, m);
+            mete_buffer_string(out, m ? "," : "");
+            put_metric(out, s, trial, m);
         }
-        mete_buffer_string(&out, "}}");
+        mete_buffer_string(out, "}}");
     }
-    mete_buffer_string(&out, "]}\n");
-    mete__put_out(&out);
+    mete_buffer_string(out, "]}\n");
 }

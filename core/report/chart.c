@@ -1,5 +1,6 @@
-/* chart.c - text made safe, numbers, and charts as inline SVG. */
+/* chart.c - courses of a run as inline SVG. */
 #include "report/page.h"
+#include "report/plot.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,38 +13,6 @@
 #define RIGHT 8.0
 #define TOP 8.0
 #define BOTTOM 20.0
-
-void
-mete__page_text(mete_buffer *out, mete_text text)
-{
-    for (size_t at = 0; at < text.length;) {
-        uint32_t code = mete_utf8_next(text, &at);
-        bool turns = (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ||
-                     code == 0x200e || code == 0x200f;
-        bool control = (code < 32 && code != '\n' && code != '\t') || (code >= 127 && code < 160);
-        if (code == '<')
-            mete_buffer_string(out, "&lt;");
-        else if (code == '>')
-            mete_buffer_string(out, "&gt;");
-        else if (code == '&')
-            mete_buffer_string(out, "&amp;");
-        else if (code == '"')
-            mete_buffer_string(out, "&quot;");
-        else if (code == '\'')
-            mete_buffer_string(out, "&#39;");
-        else
-            mete_buffer_code(out, control || turns ? 0xfffd : code);
-    }
-}
-
-void
-mete__page_number(mete_buffer *out, double number)
-{
-    if (isfinite(number))
-        mete_buffer_format(out, "%.4g", number == 0 ? 0.0 : number);
-    else
-        mete_buffer_string(out, "\xe2\x80\x93");
-}
 
 /* ---- parts ----------------------------------------------------------------------------------- */
 
@@ -110,29 +79,19 @@ y_of(const struct parts *p, double value)
     return TOP + (p->most - value) / (p->most - p->least) * (TALL - TOP - BOTTOM);
 }
 
-/* A round step of which some three fit: 1, 2 or 5 times a power of ten. */
-static double
-round_step(double span)
-{
-    double step = pow(10, floor(log10(span / 3)));
-    if (span / step > 15)
-        return step * 10;
-    return span / step > 7 ? step * 5 : span / step > 3.5 ? step * 2 : step;
-}
-
 static void
 put_axes(mete_buffer *out, const mete__story *story, const struct parts *p)
 {
-    double step = round_step(p->most - p->least);
-    int ticks = (int)(floor(p->most / step + 1e-9) - ceil(p->least / step)) + 1;
-    for (int k = 0; k < ticks; k++) {
-        double y = (ceil(p->least / step) + k) * step;
-        double at = y_of(p, y);
+    const mete__axis axis = {.lo = p->least, .hi = p->most};
+    double tick[METE__TICKS];
+    size_t ticks = mete__axis_ticks(&axis, tick);
+    for (size_t k = 0; k < ticks; k++) {
+        double at = y_of(p, tick[k]);
         mete_buffer_format(out,
                            "<line class=g x1=%.0f x2=%.0f y1=%.1f y2=%.1f /><text class=t "
                            "text-anchor=end x=%.0f y=%.1f>",
                            LEFT, WIDE - RIGHT, at, at, LEFT - 4, at + 3);
-        mete__page_number(out, y);
+        mete__page_number(out, tick[k]);
         mete_buffer_string(out, "</text>");
     }
     for (size_t i = 1; i < story->stages; i++)

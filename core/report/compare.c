@@ -18,18 +18,6 @@ struct side {
     mete__errors errors;
 };
 
-static void
-put(mete_buffer *out, const char *html)
-{
-    mete_buffer_string(out, html);
-}
-
-static void
-put_string(mete_buffer *out, const char *text)
-{
-    mete__page_text(out, mete_text_from(text));
-}
-
 static int
 side_read(const char *folder, struct side *side, mete_error *err)
 {
@@ -71,18 +59,18 @@ same(const mete__value *a, const mete__value *b)
 static void
 put_value(mete_buffer *out, const mete__value *value)
 {
-    put(out, "<td class=text>");
+    mete_buffer_string(out, "<td class=text>");
     if (!is_leaf(value))
-        put(out, "\xe2\x80\x93");
+        mete_buffer_string(out, "\xe2\x80\x93");
     else if (value->kind == METE__STRING)
-        put_string(out, value->string);
+        mete__page_string(out, value->string);
     else if (value->kind == METE__BOOL)
-        put(out, value->integer ? "true" : "false");
+        mete_buffer_string(out, value->integer ? "true" : "false");
     else if (value->kind == METE__INT)
         mete_buffer_format(out, "%lld", (long long)value->integer);
     else
         mete_buffer_format(out, "%.9g", value->real);
-    put(out, "</td>");
+    mete_buffer_string(out, "</td>");
 }
 
 /* A row for each leaf under `from` that the other config has otherwise; with `lacking`, only for
@@ -100,14 +88,14 @@ put_differences(mete_buffer *out, const mete__value *from, mete__value *other, b
         if (lacking ? is_leaf(there) : same(m, there))
             continue;
         if (!rows++)
-            put(out, "<div class=wide><table><tr><th>value<th class=text>first<th "
-                     "class=text>second</tr>\n");
-        put(out, "<tr><td>");
-        put_string(out, m->path);
-        put(out, "</td>");
+            mete_buffer_string(out, "<div class=wide><table><tr><th>value<th class=text>first<th "
+                                    "class=text>second</tr>\n");
+        mete_buffer_string(out, "<tr><td>");
+        mete__page_string(out, m->path);
+        mete_buffer_string(out, "</td>");
         put_value(out, lacking ? NULL : m);
         put_value(out, lacking ? m : there);
-        put(out, "</tr>\n");
+        mete_buffer_string(out, "</tr>\n");
     }
     return rows;
 }
@@ -116,16 +104,17 @@ static void
 put_configs(mete_buffer *out, struct side *a, struct side *b)
 {
     size_t rows = 0;
-    put(out, "<h2>Config</h2>\n");
+    mete_buffer_string(out, "<h2>Config</h2>\n");
     if (!a->config || !b->config) {
-        put(out, "<p class=soft>A config does not parse in this version.</p>\n");
+        mete_buffer_string(out, "<p class=soft>A config does not parse in this version.</p>\n");
         return;
     }
     rows =
         put_differences(out, mete__config_root(a->config), mete__config_root(b->config), false, 0);
     rows = put_differences(out, mete__config_root(b->config), mete__config_root(a->config), true,
                            rows);
-    put(out, rows ? "</table></div>\n" : "<p class=soft>The same in every value.</p>\n");
+    mete_buffer_string(out,
+                       rows ? "</table></div>\n" : "<p class=soft>The same in every value.</p>\n");
 }
 
 /* ---- figures --------------------------------------------------------------------------------- */
@@ -157,7 +146,8 @@ squared_error(const mete__story *story, const char *name)
 static void
 put_figures(mete_buffer *out, const mete__story *a, const mete__story *b)
 {
-    put(out, "<h2>Held out, at the end</h2>\n<p class=soft>\xc2\xb1: 95% of the difference over "
+    mete_buffer_string(
+        out, "<h2>Held out, at the end</h2>\n<p class=soft>\xc2\xb1: 95% of the difference over "
              "held-out episodes, taken as independent. It does not cover what another seed would "
              "change: for that, mete ablate.</p>\n<div class=wide><table><tr><th>held out<th>first"
              "<th>second<th>difference<th>\xc2\xb1</tr>\n");
@@ -168,17 +158,17 @@ put_figures(mete_buffer *out, const mete__story *a, const mete__story *b)
         double was = last_of(a, name, ""), is = last_of(b, name, "");
         double cell[] = {was, is, is - was,
                          1.96 * sqrt(squared_error(a, name) + squared_error(b, name))};
-        put(out, "<tr><td>");
-        put_string(out, name + 5);
-        put(out, "</td>");
+        mete_buffer_string(out, "<tr><td>");
+        mete__page_string(out, name + 5);
+        mete_buffer_string(out, "</td>");
         for (size_t k = 0; k < sizeof cell / sizeof *cell; k++) {
-            put(out, "<td>");
+            mete_buffer_string(out, "<td>");
             mete__page_number(out, cell[k]);
-            put(out, "</td>");
+            mete_buffer_string(out, "</td>");
         }
-        put(out, "</tr>\n");
+        mete_buffer_string(out, "</tr>\n");
     }
-    put(out, "</table></div>\n");
+    mete_buffer_string(out, "</table></div>\n");
 }
 
 static void
@@ -186,7 +176,8 @@ put_curves(mete_buffer *out, const mete__story *a, const mete__story *b)
 {
     static const char *const prefix[] = {"reward", "eval/", "episode/", "policy/", "loss"};
     size_t shown = 0;
-    put(out,
+    mete_buffer_string(
+        out,
         "<h2>Curves</h2>\n<p class=soft><b class=one>first</b>, <b class=two>second</b>: means "
         "of some 150 parts of a run; bands from the least to the greatest of a part.</p>\n<div "
         "class=charts>\n");
@@ -200,7 +191,7 @@ put_curves(mete_buffer *out, const mete__story *a, const mete__story *b)
             mete__page_pair(out, s, t);
             shown++;
         }
-    put(out, "</div>\n");
+    mete_buffer_string(out, "</div>\n");
 }
 
 /* ---- samples --------------------------------------------------------------------------------- */
@@ -251,9 +242,9 @@ put_answer(mete_buffer *out, const mete_json *line, const char *side)
 {
     mete_buffer_format(out, "<div><p><b class=%s>", side);
     mete__page_number(out, mete_json_number(mete_json_get(mete_json_get(line, "nodes"), "reward")));
-    put(out, "</b></p><p>");
+    mete_buffer_string(out, "</b></p><p>");
     mete__page_text(out, mete_json_text(mete_json_get(line, "response")));
-    put(out, "</p></div>");
+    mete_buffer_string(out, "</p></div>");
 }
 
 static void
@@ -269,15 +260,16 @@ put_samples(mete_buffer *out, const mete__story *first, const mete__story *secon
         const mete_json *other = prompt.length ? answer_to(&b, prompt) : NULL;
         if (!other || answer_to(&a, prompt) != line) /* an older answer to a prompt shown */
             continue;
-        put(out, shown++ ? ""
+        mete_buffer_string(
+            out, shown++ ? ""
                          : "<h2>The same prompts</h2>\n<p class=soft>The latest answer of "
                            "each run, with its reward by that run's tree.</p>\n");
-        put(out, "<div class=sample><p class=soft>");
+        mete_buffer_string(out, "<div class=sample><p class=soft>");
         mete__page_text(out, prompt);
-        put(out, "</p><div class=pair>");
+        mete_buffer_string(out, "</p><div class=pair>");
         put_answer(out, line, "one");
         put_answer(out, other, "two");
-        put(out, "</div></div>\n");
+        mete_buffer_string(out, "</div></div>\n");
     }
     answers_free(&a);
     answers_free(&b);
@@ -296,10 +288,10 @@ mete__report_compare(const char *first, const char *second, mete_buffer *out, me
         snprintf(title, sizeof title, "%s against %s", mete__page_name(first),
                  mete__page_name(second));
         mete__page_open(out, title);
-        put(out, "<p class=soft><b class=one>first</b>: ");
-        put_string(out, mete__page_name(first));
+        mete_buffer_string(out, "<p class=soft><b class=one>first</b>: ");
+        mete__page_string(out, mete__page_name(first));
         mete_buffer_format(out, ", %.0f iterations; <b class=two>second</b>: ", a.story.last + 1);
-        put_string(out, mete__page_name(second));
+        mete__page_string(out, mete__page_name(second));
         mete_buffer_format(out, ", %.0f iterations</p>\n", b.story.last + 1);
         put_configs(out, &a, &b);
         put_figures(out, &a.story, &b.story);

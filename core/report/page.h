@@ -4,6 +4,7 @@
 
 #include <mete/text.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* One metric over the run. */
 typedef struct mete__series {
@@ -35,6 +36,15 @@ void mete__story_free(mete__story *story);
 /* The metric of this name, or NULL. */
 const mete__series *mete__story_find(const mete__story *story, const char *name);
 
+/* A folder's file that holds one JSON object, as ablate and sweep leave it; METE_EIO or METE_EDATA
+ * with a sentence. Freed with mete_json_free. */
+int mete__page_json(const char *folder, const char *name, mete_json **out, mete_error *err);
+/* A member that is text, as a string; NULL where it is none. Caller frees. */
+char *mete__page_member(const mete_json *object, const char *name);
+/* A link to PATH/report.html below the page's folder where that is there; closed by the caller with
+ * "</a>" when true. */
+bool mete__page_link(mete_buffer *out, const char *folder, const char *group, uint64_t seed);
+
 /* The last part of a folder's path. */
 const char *mete__page_name(const char *folder);
 /* All up to the title, and all after the last section. */
@@ -44,8 +54,10 @@ void mete__page_close(mete_buffer *out);
 /* `text` for an element or a quoted attribute: markup escaped; what is not UTF-8, control
  * characters, and those that turn the direction of writing, as U+FFFD. */
 void mete__page_text(mete_buffer *out, mete_text text);
+void mete__page_string(mete_buffer *out, const char *text); /* the same; NULL is nothing */
 /* A number to four significant digits; a dash where it is none. */
 void mete__page_number(mete_buffer *out, double number);
+void mete__page_cell(mete_buffer *out, double number); /* in a cell of a table */
 
 /* A line chart as inline SVG with axes: the mean of each of some 150 parts of the run; the band is
  * `spread` to both sides where that is given, else from the least to the greatest of each part.
