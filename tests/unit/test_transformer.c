@@ -117,9 +117,10 @@ read_all(const mete_arrays *arrays, const char *name, size_t count)
     return out;
 }
 
-/* Log-probabilities are those of the reference implementation's logits, to 1e-4. */
+/* Log-probabilities of the checkpoint in `folder` are those of the reference implementation's
+ * logits, array `which` beside `name`, to 1e-4. */
 static void
-check_family(const char *name)
+check_against(const char *folder, const char *more, const char *name, const char *which)
 {
     struct subject s;
     char file[64];
@@ -128,11 +129,11 @@ check_family(const char *name)
     mete_arrays *expect = mete_arrays_open(source(file), &err);
     CU_ASSERT_PTR_NOT_NULL_FATAL(expect);
     float *token = read_all(expect, "tokens", STEPS);
-    float *want = read_all(expect, "logits", STEPS * VOCABULARY);
+    float *want = read_all(expect, which, STEPS * VOCABULARY);
     float *got = malloc(STEPS * VOCABULARY * sizeof *got);
     mete__builder *builder = mete__builder_new();
     mete_tape *tape = mete_tape_new();
-    if (!begin(&s, source(name), ""))
+    if (!begin(&s, folder, more))
         fprintf(stderr, "%s: %s\n", name, s.err.message);
     CU_ASSERT_PTR_NOT_NULL_FATAL(s.vector);
     CU_ASSERT_EQUAL_FATAL(ask(&s, rows_of(builder, token), got, tape), METE_OK);
@@ -160,10 +161,12 @@ check_family(const char *name)
 static void
 conformance(void)
 {
-    check_family("llama");
-    check_family("qwen2");
-    check_family("qwen3");
-    check_family("gpt2");
+    static const char *const name[] = {"llama", "qwen2", "qwen3", "gpt2"};
+    char more[4200];
+    for (int k = 0; k < 4; k++)
+        check_against(source(name[k]), "", name[k], "logits");
+    snprintf(more, sizeof more, "adapters = \"%s\";", source("qwen2_peft"));
+    check_against(source("qwen2"), more, "qwen2_peft", "logits");
 }
 
 /* Adapters begin as nothing, are all that is trained, and act as forward does once they are
@@ -183,8 +186,8 @@ adapters(void)
     CU_ASSERT_FATAL(begin(&s, source("qwen2"),
                           "rank = 3; alpha = 6.0; targets = [\"qkv\", \"out\", \"up\", "
                           "\"down\"];"));
-    /* (64 + 32 + 80 + 32 rows, 4 x (32, 32, 32, 40) columns) x rank 3 x 2 layers */
-    CU_ASSERT_EQUAL(s.policy->parameter_count, 2 * 3 * (64 + 32 + 80 + 32 + 3 * 32 + 40));
+    /* B: 64 + 32 + 80 + 32 rows; A: 32 columns of q, k, v, out, gate and up each, 40 of down */
+    CU_ASSERT_EQUAL(s.policy->parameter_count, 2 * 3 * (64 + 32 + 80 + 32 + 6 * 32 + 40));
     CU_ASSERT_EQUAL_FATAL(ask(&plain, batch, one, tape), METE_OK);
     CU_ASSERT_EQUAL_FATAL(ask(&s, batch, two, tape), METE_OK);
     for (size_t i = 0; i < STEPS * VOCABULARY; i++)
@@ -420,12 +423,24 @@ half_matrices(void)
     }
 }
 
+static void
+drop(const char *folder, const char *const *file, size_t files)
+{
+    char path[4096];
+    for (size_t i = 0; i < files; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, file[i]);
+        CU_ASSERT_EQUAL(unlink(path), 0);
+    }
+    CU_ASSERT_EQUAL(rmdir(folder), 0);
+}
+
+static const char *const model_files[] = {"config.json", "model.safetensors", "tokenizer.json"};
+
 /* What is written loads again and computes the same, to the bit. */
 static void
 there_and_back(const char *from, const char *more)
 {
-    static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json"};
-    char folder[] = "/tmp/mete-model-XXXXXX", path[4096];
+    char folder[] = "/tmp/mete-model-XXXXXX";
     struct subject first, second;
     float token[STEPS], *one = malloc(STEPS * VOCABULARY * sizeof *one),
                         *two = malloc(STEPS * VOCABULARY * sizeof *two);
@@ -450,11 +465,7 @@ there_and_back(const char *from, const char *more)
     CU_ASSERT_PTR_NOT_NULL_FATAL(second.vector);
     CU_ASSERT_EQUAL(ask(&second, batch, two, tape), METE_OK);
     CU_ASSERT_EQUAL(memcmp(one, two, STEPS * VOCABULARY * sizeof *one), 0);
-    for (size_t i = 0; i < 3; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
-        CU_ASSERT_EQUAL(unlink(path), 0);
-    }
-    CU_ASSERT_EQUAL(rmdir(folder), 0);
+    drop(folder, model_files, 3);
     mete_tape_free(tape);
     mete__builder_free(builder);
     end(&first);
@@ -479,7 +490,7 @@ published_again(void)
     }
 }
 
-/* ---- checkpoints that are not what they say ---------------------------------------------------- */
+/* ---- adapters of files ----------------------------------------------------------------------- */
 
 static void
 put(const char *folder, const char *name, const void *bytes, size_t length)
@@ -501,11 +512,165 @@ get(const char *name, size_t *length)
     return out.data;
 }
 
-/* A copy of qwen2 with one place of its config changed; refused with a sentence that says `why`. */
+static const char *const adapter_files[] = {"adapter_config.json", "adapter_model.safetensors"};
+
+/* Random numbers in the adapters of a checkpoint, written into `folder`. */
 static void
-refuses(const char *folder, const char *from, const char *to, const char *why)
+write_adapters(struct subject *s, const char *name, const char *more, const char *folder)
+{
+    if (!begin(s, source(name), more))
+        fprintf(stderr, "%s: %s\n", more, s->err.message);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(s->vector);
+    mete_rng rng = mete_rng_make(9, 0, 0);
+    for (size_t i = 0; i < s->policy->parameter_count; i++)
+        s->vector[i] += (float)(.1 * mete_rng_normal(&rng));
+    mete_params params = {
+        .size = sizeof params, .vector = s->vector, .count = s->policy->parameter_count};
+    CU_ASSERT_EQUAL_FATAL(mete__policy_emit(s->policy, &params, folder, &s->err), METE_OK);
+}
+
+/* Adapters that were written are gone on from: the same numbers, and the same file again. */
+static void
+adapters_there_and_back(void)
+{
+    static const char *const name[] = {"llama", "qwen2", "qwen3", "gpt2"};
+    static const char *const more[] = {
+        "rank = 2; targets = [\"q_proj\", \"v_proj\"];", "rank = 3; alpha = 5.0;",
+        "rank = 2; targets = [\"up\", \"self_attn.o_proj\", \"k_proj\"];",
+        "rank = 2; targets = [\"c_attn\", \"mlp.c_proj\"];"};
+    static const size_t has[] = {4, 8, 8, 4}; /* modules of both layers */
+    for (int k = 0; k < 4; k++) {
+        struct subject first, second;
+        char one[] = "/tmp/mete-model-XXXXXX", two[] = "/tmp/mete-model-XXXXXX";
+        char own[2][64], given[200];
+        CU_ASSERT_FATAL(mkdtemp(one) && mkdtemp(two));
+        snprintf(own[0], sizeof own[0], "%s/adapter", one);
+        snprintf(own[1], sizeof own[1], "%s/adapter", two);
+        write_adapters(&first, name[k], more[k], one);
+        snprintf(given, sizeof given, "adapters = \"%s\";", own[0]);
+        if (!begin(&second, source(name[k]), given))
+            fprintf(stderr, "%s: %s\n", name[k], second.err.message);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(second.vector);
+        CU_ASSERT_EQUAL_FATAL(first.policy->parameter_count, second.policy->parameter_count);
+        CU_ASSERT(memcmp(first.vector, second.vector,
+                         first.policy->parameter_count * sizeof *first.vector) == 0);
+        mete_params params = {.size = sizeof params,
+                              .vector = second.vector,
+                              .count = second.policy->parameter_count};
+        CU_ASSERT_EQUAL_FATAL(mete__policy_emit(second.policy, &params, two, &second.err), METE_OK);
+        for (size_t f = 0; f < 2; f++) {
+            mete_buffer bytes[2] = {mete_buffer_make(0), mete_buffer_make(0)};
+            for (int i = 0; i < 2; i++) {
+                char path[200];
+                snprintf(path, sizeof path, "%s/%s", own[i], adapter_files[f]);
+                CU_ASSERT_EQUAL_FATAL(mete_file_read(path, 1 << 20, &bytes[i], NULL), METE_OK);
+            }
+            CU_ASSERT_EQUAL_FATAL(bytes[0].length, bytes[1].length);
+            CU_ASSERT(memcmp(bytes[0].data, bytes[1].data, bytes[0].length) == 0);
+            mete_buffer_free(&bytes[0]);
+            mete_buffer_free(&bytes[1]);
+        }
+        mete_arrays *arrays = mete_arrays_open(
+            strcat(strcpy(given, own[1]), "/adapter_model.safetensors"), &first.err);
+        CU_ASSERT_EQUAL(mete_arrays_count(arrays), 2 * has[k]);
+        mete_arrays_close(arrays);
+        for (int i = 0; i < 2; i++) {
+            drop(own[i], adapter_files, 2);
+            drop(i ? two : one, model_files, 3);
+        }
+        end(&first);
+        end(&second);
+    }
+}
+
+/* The adapters in `folder` with one place of their config changed are refused, saying `why`. */
+static void
+refuses_adapters(const char *folder, const char *config, const char *from, const char *to,
+                 const char *more, const char *why)
 {
     struct subject s;
+    char changed[4000], given[400];
+    const char *at = strstr(config, from);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(at);
+    snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - config), config, to,
+             at + strlen(from));
+    put(folder, "adapter_config.json", changed, strlen(changed));
+    snprintf(given, sizeof given, "adapters = \"%s\"; %s", folder, more);
+    CU_ASSERT_EQUAL(begin(&s, source("qwen2"), given), 0);
+    if (!strstr(s.err.message, why))
+        fprintf(stderr, "%s -> %s: %s\n", from, to, s.err.message);
+    CU_ASSERT_PTR_NOT_NULL(strstr(s.err.message, why));
+    end(&s);
+}
+
+static void
+adapters_that_lie(void)
+{
+    struct subject s;
+    char folder[] = "/tmp/mete-model-XXXXXX", own[64], given[100];
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(folder));
+    snprintf(own, sizeof own, "%s/adapter", folder);
+    write_adapters(&s, "qwen2", "rank = 3;", folder);
+    end(&s);
+    mete_buffer config = mete_buffer_make(0), arrays = mete_buffer_make(0);
+    snprintf(given, sizeof given, "%s/adapter_config.json", own);
+    CU_ASSERT_EQUAL_FATAL(mete_file_read(given, 4000, &config, NULL), METE_OK);
+    mete_buffer_byte(&config, 0);
+    snprintf(given, sizeof given, "%s/adapter_model.safetensors", own);
+    CU_ASSERT_EQUAL_FATAL(mete_file_read(given, 1 << 20, &arrays, NULL), METE_OK);
+    static const struct {
+        const char *from, *to, *more, *why;
+    } lie[] = {
+        {"\"LORA\"", "\"LOHA\"", "", "\"peft_type\" is \"LOHA\"; mete computes \"LORA\""},
+        {"\"r\": 3", "\"r\": 4", "", "is not 4 x 32, as the model and \"r\" say"},
+        {"\"r\": 3", "\"r\": 5000", "", "\"r\" must be at most 4096"},
+        {"\"r\": 3", "\"r\": -1", "", "whole number"},
+        {"\"r\": 3", "\"r\": 3", "rank = 4;", "rank = 4, but"},
+        {"\"r\": 3", "\"r\": 3", "targets = [\"qkv\"];", "leave targets out"},
+        {"\"lora_alpha\": 16", "\"lora_alpha\": null, \"x\": 1", "", "\"x\" is 1, which changes"},
+        {"\"lora_alpha\": 16", "\"lora_alpha\": 1e99", "", "\"lora_alpha\" must be a number"},
+        {"\"r\": 3", "\"r\": 3, \"use_dora\": true", "", "\"use_dora\" is true"},
+        {"\"r\": 3", "\"r\": 3, \"rank_pattern\": {\"q_proj\": 8}", "", "\"rank_pattern\" is"},
+        {"\"r\": 3", "\"r\": 3, \"modules_to_save\": [\"lm_head\"]", "", "\"modules_to_save\""},
+        {"\"r\": 3", "\"r\": 3, \"init_lora_weights\": \"pissa\"", "", "another base"},
+        {"\"use_rslora\": false", "\"use_rslora\": 3", "", "true or false"},
+        {"\"none\"", "\"all\"", "", "\"bias\" is \"all\"; mete computes \"none\""},
+        {"\"k_proj\", ", "", "", "holds 16 arrays where adapters of \"target_modules\" are 12"},
+        {"\"k_proj\"", "\"k_proj\", \"up_proj\"", "", "has no array"},
+        {"\"k_proj\"", "\"experts\"", "", "no 'experts' can have adapters"},
+        {"\"k_proj\"", "7", "", "must be a list of module names"},
+        {"[\"q_proj\"", "\".*\", \"revision\": [\"\"", "", "must be a list of module names"},
+        {"{", "[", "", "adapter_config.json"}};
+    for (size_t i = 0; i < sizeof lie / sizeof *lie; i++)
+        refuses_adapters(own, config.data, lie[i].from, lie[i].to, lie[i].more, lie[i].why);
+    put(own, "adapter_config.json", config.data, config.length - 1);
+    for (size_t cut = 0; cut < arrays.length; cut += cut < 200 ? 40 : arrays.length / 5) {
+        put(own, "adapter_model.safetensors", arrays.data, cut);
+        snprintf(given, sizeof given, "adapters = \"%s\";", own);
+        CU_ASSERT_EQUAL(begin(&s, source("qwen2"), given), 0);
+        CU_ASSERT_PTR_NOT_NULL(strstr(s.err.message, "adapter_model.safetensors"));
+        end(&s);
+    }
+    memset(arrays.data + arrays.length - 4, 0xff, 4); /* not a number */
+    put(own, "adapter_model.safetensors", arrays.data, arrays.length);
+    CU_ASSERT_EQUAL(begin(&s, source("qwen2"), given), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(s.err.message, "not finite"));
+    end(&s);
+    CU_ASSERT_EQUAL(begin(&s, NULL, given), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(s.err.message, "give `load`"));
+    end(&s);
+    mete_buffer_free(&config);
+    mete_buffer_free(&arrays);
+    drop(own, adapter_files, 2);
+    drop(folder, model_files, 3);
+}
+
+/* ---- checkpoints that are not what they say -------------------------------------------------- */
+
+/* qwen2's config.json with one place of it changed, into `folder`. */
+static void
+changed_config(const char *folder, const char *from, const char *to)
+{
     size_t length;
     char *config = get("qwen2/config.json", &length), changed[4000];
     const char *at = strstr(config, from);
@@ -513,12 +678,20 @@ refuses(const char *folder, const char *from, const char *to, const char *why)
     snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - config), config, to,
              at + strlen(from));
     put(folder, "config.json", changed, strlen(changed));
+    free(config);
+}
+
+/* Such a copy is refused with a sentence that says `why`. */
+static void
+refuses(const char *folder, const char *from, const char *to, const char *why)
+{
+    struct subject s;
+    changed_config(folder, from, to);
     CU_ASSERT_EQUAL(begin(&s, folder, ""), 0);
     if (!strstr(s.err.message, why))
         fprintf(stderr, "%s -> %s: %s\n", from, to, s.err.message);
     CU_ASSERT_PTR_NOT_NULL(strstr(s.err.message, why));
     end(&s);
-    free(config);
 }
 
 static void
@@ -530,6 +703,8 @@ lies(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(folder));
     char *model = get("qwen2/model.safetensors", &weights);
     put(folder, "model.safetensors", model, weights);
+    changed_config(folder, "\"default\"", "\"linear\", \"factor\": 4.0");
+    check_against(folder, "", "qwen2_peft", "linear");
     refuses(folder, "\"qwen2\"", "\"mamba\"", "\"model_type\" is \"mamba\"; llama, qwen2");
     refuses(folder, "\"hidden_size\": 32", "\"hidden_size\": 64",
             "is not 1 x 64, as config.json says");
@@ -540,6 +715,25 @@ lies(void)
     refuses(folder, "\"num_attention_heads\": 4", "\"num_attention_heads\": 3", "multiple");
     refuses(folder, "\"silu\"", "\"relu\"", "\"hidden_act\" is \"relu\"; mete computes \"silu\"");
     refuses(folder, "\"default\"", "\"yarn\"", "rope type \"yarn\"");
+    refuses(folder, "\"default\"", "\"linear\", \"factor\": 0", "\"factor\" must be a number");
+    static const char *const foreign[] = {"\"partial_rotary_factor\": 0.5",
+                                          "\"final_logit_softcapping\": 30.0",
+                                          "\"attn_logit_softcapping\": 50",
+                                          "\"embedding_multiplier\": 12",
+                                          "\"quantization_config\": {\"bits\": 4}",
+                                          "\"num_experts\": 8",
+                                          "\"use_sliding_window\": true",
+                                          "\"layer_types\": [\"sliding_attention\"]",
+                                          "\"mlp_bias\": true",
+                                          "\"add_cross_attention\": true"};
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        char to[200], why[100];
+        snprintf(to, sizeof to, "\"qwen2\", %s", foreign[i]);
+        snprintf(why, sizeof why, "%.*s", (int)strcspn(foreign[i], ":"), foreign[i]);
+        refuses(folder, "\"qwen2\"", to, why);
+    }
+    refuses(folder, "\"tie_word_embeddings\": true", "\"tie_word_embeddings\": 1",
+            "must be true or false");
     refuses(folder, "{", "[", "config.json");
     char *config = get("qwen2/config.json", &length);
     put(folder, "config.json", config, length);
@@ -649,6 +843,8 @@ suite_transformer(void)
     CU_add_test(suite, "layers computed anew", layers_anew);
     CU_add_test(suite, "matrices in bfloat16", half_matrices);
     CU_add_test(suite, "adapters, acting", adapters_act);
+    CU_add_test(suite, "adapters there and back", adapters_there_and_back);
+    CU_add_test(suite, "adapters that lie", adapters_that_lie);
     CU_add_test(suite, "checkpoints that lie", lies);
     CU_add_test(suite, "arrays there and back", arrays_there_and_back);
 }

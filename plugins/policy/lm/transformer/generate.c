@@ -79,16 +79,20 @@ transformer_merged(mete_ctx *cx, const struct transformer *p, const struct weigh
 {
     if (!w->rank)
         return w->frozen;
-    float scale = (float)(p->alpha / (double)w->rank);
-    const float *a = vector + w->a, *b = vector + w->b;
+    float scale = adapters_scale(p);
     float *out = mete_arena(cx, w->rows * w->columns * sizeof *out);
     if (!out)
         return NULL;
     memcpy(out, w->frozen, w->rows * w->columns * sizeof *out);
-    for (size_t i = 0; i < w->rows; i++)
-        for (size_t r = 0; r < w->rank; r++)
+    for (size_t i = 0; i < w->rows; i++) {
+        const struct adapter *d = adapter_of(w, i);
+        for (size_t r = 0; d && r < w->rank; r++) {
+            float by = scale * vector[d->b + (i - d->from) * w->rank + r];
+            const float *a = vector + d->a + r * w->columns;
             for (size_t k = 0; k < w->columns; k++)
-                out[i * w->columns + k] += scale * b[i * w->rank + r] * a[r * w->columns + k];
+                out[i * w->columns + k] += by * a[k];
+        }
+    }
     return out;
 }
 

@@ -145,7 +145,7 @@ whole(const struct net *n, size_t layer, enum role role)
 }
 
 /* x times rows [from, from + count) of a matrix, its bias (the role after it) and its adapter:
- * y = x W' + b + alpha/rank (x A') B' (Hu et al. 2021, arXiv:2106.09685). */
+ * y = x W' + b + scale (x A') B' (Hu et al. 2021, arXiv:2106.09685). */
 static mete_var *
 linear(const struct net *n, size_t layer, enum role role, mete_var *x, size_t from, size_t count,
        mete_activation act)
@@ -157,13 +157,15 @@ linear(const struct net *n, size_t layer, enum role role, mete_var *x, size_t fr
         bias = mete_input(n->tape, b->frozen + from, 1, count);
     else if (b->rows)
         bias = mete_weights(n->tape, n->vector, b->offset + from, 1, count);
-    if (!w->rank)
+    const struct adapter *d = adapter_of(w, from);
+    if (!d)
         return mete_dense(n->tape, x, part(n, w, from, count), bias, act);
     mete_var *y = mete_dense(n->tape, x, part(n, w, from, count), bias, METE_LINEAR);
-    mete_var *a = mete_weights(n->tape, n->vector, w->a, w->rank, w->columns);
-    mete_var *up = mete_weights(n->tape, n->vector, w->b + from * w->rank, count, w->rank);
+    mete_var *a = mete_weights(n->tape, n->vector, d->a, w->rank, w->columns);
+    mete_var *up =
+        mete_weights(n->tape, n->vector, d->b + (from - d->from) * w->rank, count, w->rank);
     mete_var *low = mete_dense(n->tape, x, a, NULL, METE_LINEAR);
-    low = mete_affine(n->tape, low, (float)(n->p->alpha / (double)w->rank), 0);
+    low = mete_affine(n->tape, low, adapters_scale(n->p), 0);
     y = mete_add(n->tape, y, mete_dense(n->tape, low, up, NULL, METE_LINEAR));
     return act == METE_LINEAR ? y : mete_act_fn(n->tape, y, act);
 }

@@ -9,7 +9,7 @@
 #define GPT2_PREFIX "transformer."
 
 struct source {
-    const char *part[3];
+    const char *part[PARTS];
     int turned; /* [columns x rows] in the file */
 };
 
@@ -59,8 +59,10 @@ published_part(const struct transformer *p, size_t layer, enum role role, size_t
     const struct source *source = &(old ? gpt2 : llama)[role];
     size_t rows, columns;
     shape_of(p, role, &rows, &columns);
-    if (!rows || k >= 3 || !source->part[k])
+    if (!rows || k >= PARTS || !source->part[k])
         return 0;
+    part->module = mete_text_from(source->part[k]);
+    part->module.length = (size_t)(strrchr(source->part[k], '.') - source->part[k]);
     const char *prefix = old && role != HEAD ? GPT2_PREFIX : "";
     if (role < LAYER_ROLES)
         snprintf(part->name, sizeof part->name, "%s%s.%zu.%s", prefix, old ? "h" : "model.layers",

@@ -6,7 +6,7 @@
  * folder with config.json, model.safetensors (or its shards) and tokenizer.json.
  *
  * With `rank` the loaded matrices are frozen and low-rank adapters of the matrices in `targets`
- * alone are trained (Hu et al. 2021, arXiv:2106.09685).
+ * alone are trained (Hu et al. 2021, arXiv:2106.09685); `adapters` goes on from published ones.
  *
  * A text is: prompt tokens, the token <|answer|> where the tokeniser has it, the answer, the token
  * that ends it. A tokeniser that is not loaded is learnt from the first texts to train on.
@@ -20,6 +20,10 @@
 static const mete_option options[] = {
     METE_FILE(struct transformer, load, 0,
               "folder of a published model; without it the sizes below hold"),
+    METE_FILE(
+        struct transformer, adapters, 0,
+        "folder of adapters of that model, as PEFT writes them, to go on from; rank, alpha and "
+        "targets are theirs"),
     METE_ENUM(struct transformer, family, FAMILY_LLAMA, "llama|qwen2|qwen3|gpt2",
               "how layers are made"),
     METE_INT(struct transformer, layers, 2, 1, 1000, "layers"),
@@ -59,8 +63,10 @@ static const mete_option options[] = {
     METE_BOOL(struct transformer, critic, 0, "has a value for each token"),
     METE_INT(struct transformer, rank, 0, 0, 4096, "rank of adapters; 0: every matrix is trained"),
     METE_REAL(struct transformer, alpha, 16, 1e-6, 1e6, "adapters count alpha / rank times"),
-    METE_STRINGS(struct transformer, targets, 0,
-                 "matrices with adapters, of qkv, out, up, down; absent: qkv and out"),
+    METE_STRINGS(
+        struct transformer, targets, 0,
+        "matrices with adapters, of qkv, out, up, down, or published names such as q_proj; "
+        "absent: qkv and out"),
     METE_OPTIONS_END};
 
 static void
@@ -71,6 +77,7 @@ close_transformer(mete_ctx *cx, void *self)
     mete_tokeniser_free(p->words);
     mete_chat_free(p->template);
     mete_arrays_close(p->arrays);
+    mete_arrays_close(p->adapter_arrays);
     for (size_t i = 0; p->layer && i < p->shape.layers * LAYER_ROLES; i++)
         free(p->layer[i].frozen);
     for (int role = 0; role < ROLES; role++)
@@ -83,6 +90,8 @@ static int
 open_all(mete_ctx *cx, struct transformer *p)
 {
     int status = p->load ? published_open(cx, p) : shape_from_options(cx, p);
+    if (!status && p->adapters)
+        status = adapters_open(cx, p);
     if (!status)
         status = words_open(cx, p);
     if (!status && (size_t)p->max_tokens >= p->shape.context)
@@ -151,32 +160,6 @@ static const char *const role_name[ROLES] = {
     "out_bias", "norm2",      "norm2_bias", "up",        "up_bias", "down",   "down_bias",
     "embed",    "position",   "norm",       "norm_bias", "head",    "value",  "value_bias"};
 
-static int
-is_target(const struct transformer *p, enum role role)
-{
-    if (role != QKV && role != OUT && role != UP && role != DOWN)
-        return 0;
-    if (!p->targets.count)
-        return role == QKV || role == OUT;
-    for (size_t i = 0; i < p->targets.count; i++)
-        if (strcmp(p->targets.item[i], role_name[role]) == 0)
-            return 1;
-    return 0;
-}
-
-static int
-check_targets(mete_ctx *cx, const struct transformer *p)
-{
-    for (size_t i = 0; i < p->targets.count; i++) {
-        const char *name = p->targets.item[i];
-        if (strcmp(name, "qkv") && strcmp(name, "out") && strcmp(name, "up") &&
-            strcmp(name, "down"))
-            return mete_fail(cx, METE_EINVAL, "targets: there is no '%s'; qkv, out, up and down",
-                             name);
-    }
-    return METE_OK;
-}
-
 /* How a matrix starts: gains at 1, biases at 0, the others normal with deviations that keep the
  * size of what they make, smaller where they add to the state (Radford et al. 2019, part 2.3). */
 static mete_init
@@ -210,17 +193,6 @@ start_of(const struct transformer *p, enum role role, size_t columns, double *ga
 }
 
 static int
-declare_adapter(mete_ctx *cx, const struct transformer *p, struct weight *w, const char *name)
-{
-    char full[96];
-    w->rank = (size_t)p->rank;
-    snprintf(full, sizeof full, "%s/lora_a", name);
-    int status = mete_parameter(cx, full, w->rank, w->columns, METE_INIT_UNIFORM, 1, &w->a);
-    snprintf(full, sizeof full, "%s/lora_b", name);
-    return status ? status : mete_parameter(cx, full, w->rows, w->rank, METE_INIT_ZERO, 0, &w->b);
-}
-
-static int
 freeze(mete_ctx *cx, const struct transformer *p, size_t layer, enum role role, struct weight *w)
 {
     mete_error err = {0};
@@ -245,7 +217,7 @@ declare(mete_ctx *cx, struct transformer *p, size_t layer, enum role role)
         snprintf(name, sizeof name, "%s", role_name[role]);
     if (p->rank && role != VALUE && role != VALUE_BIAS) {
         int status = freeze(cx, p, layer, role, w);
-        return !status && is_target(p, role) ? declare_adapter(cx, p, w, name) : status;
+        return status ? status : adapters_declare(cx, p, layer, role);
     }
     mete_init init = start_of(p, role, w->columns, &gain);
     return mete_parameter(cx, name, w->rows, w->columns, init, gain, &w->offset);
@@ -264,7 +236,7 @@ describe(mete_ctx *cx, void *self, const mete_spaces *spaces, mete_policy_info *
     if (p->rank && !p->load)
         return mete_fail(cx, METE_EINVAL, "rank = %lld: adapters want a model to `load`",
                          (long long)p->rank);
-    int status = check_targets(cx, p);
+    int status = adapters_check_targets(cx, p);
     p->layer = calloc(p->shape.layers * LAYER_ROLES, sizeof *p->layer);
     if (!p->layer)
         return mete_fail(cx, METE_ENOMEM, "out of memory");
@@ -286,6 +258,8 @@ start(mete_ctx *cx, const void *self, float *vector)
     const struct transformer *p = self;
     mete_error err = {0};
     int status = METE_OK;
+    if (p->adapters)
+        return adapters_start(cx, p, vector);
     if (!p->load || p->rank)
         return METE_OK;
     for (int role = EMBED; role <= HEAD && !status; role++) {

@@ -11,6 +11,8 @@
 
 enum { FAMILY_LLAMA, FAMILY_QWEN2, FAMILY_QWEN3, FAMILY_GPT2 };
 
+enum { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3 };
+
 enum { PROMPT_NONE, PROMPT_TEXT, PROMPT_SLOTS };
 
 /* The matrices of a layer, then those of the whole. A bias or gain is one row. QKV joins the rows
@@ -46,8 +48,18 @@ struct shape {
     size_t hidden, vocabulary, context;
     int gated, rotary, layer_norm, qk_norm, qkv_bias, bias, tied;
     float epsilon;
-    double theta, factor, low, high, original; /* rotary positions; factor 0: not stretched */
+    int rope; /* how rotary positions are scaled: */
+    double theta, factor, low, high, original;
     int32_t begin, end; /* tokens that begin a text and end an answer; -1: none */
+};
+
+#define PARTS 3 /* published arrays that one matrix joins, at most */
+
+/* Of rows [from, from + rows) of a matrix W: W + scale B A, B [rows x rank] and A [rank x columns]
+ * in the parameter vector. */
+struct adapter {
+    size_t from, rows, a, b;
+    int has;
 };
 
 /* Where a matrix is: in the parameter vector, or frozen in memory of the plugin's own. */
@@ -55,16 +67,18 @@ struct weight {
     size_t rows, columns; /* 0: the model has none */
     size_t offset;
     float *frozen;
-    size_t rank, a, b; /* adapter: W + scale B A, B [rows x rank] and A [rank x columns]; 0: none */
+    struct adapter part[PARTS]; /* of each published part, that has one */
+    size_t rank;                /* 0: no part has one */
 };
 
 struct transformer {
     /* options */
-    const char *load, *tokeniser, *chat, *end;
+    const char *load, *adapters, *tokeniser, *chat, *end;
     int family, tie, bf16, checkpoint, critic, overflow, prompt, split;
     int64_t layers, width, heads, groups, hidden, context, max_tokens, vocabulary;
     int64_t rank;
     double alpha, dropout;
+    int stable; /* adapters count alpha / sqrt(rank) times (Kalajdzievski 2023), as their file said */
     mete_strings targets;
 
     struct shape shape;
@@ -72,7 +86,7 @@ struct transformer {
     int trained; /* the tokeniser was learnt here, and is saved */
     mete_chat *template;
     int32_t answer; /* the token between prompt and response; -1: none */
-    mete_arrays *arrays;
+    mete_arrays *arrays, *adapter_arrays;
     struct weight *layer; /* [layers x LAYER_ROLES] */
     struct weight whole[ROLES];
     float *frequency; /* [head / 2] */
@@ -85,11 +99,52 @@ weight_of(const struct transformer *p, size_t layer, enum role role)
                               : (struct weight *)(uintptr_t)&p->whole[role];
 }
 
-/* ---- shape.c: sizes, from options or a published config.json --------------------------------- */
+/* The adapter that row `from` of a matrix falls to, or NULL. */
+static inline const struct adapter *
+adapter_of(const struct weight *w, size_t from)
+{
+    for (size_t k = 0; k < PARTS && w->rank; k++)
+        if (w->part[k].has && from >= w->part[k].from && from - w->part[k].from < w->part[k].rows)
+            return &w->part[k];
+    return NULL;
+}
+
+/* ---- settings.c: json files that say what a model is ----------------------------------------- */
+
+struct settings {
+    mete_ctx *cx;
+    char path[4096];
+    mete_json *root; /* an object */
+    int status;      /* of the first complaint; later ones are not recorded */
+};
+
+/* Reads FOLDER/NAME, which settings_close frees, after a failure too. Returns out->status. */
+int settings_open(mete_ctx *cx, const char *folder, const char *name, struct settings *out);
+void settings_close(struct settings *r);
+/* Is there no value, or null? */
+int settings_absent(const mete_json *at);
+/* A whole number of the root from 1 to ten millions; `absent` 0: it must be there. */
+size_t settings_size(struct settings *r, const char *key, size_t absent);
+double settings_number(struct settings *r, const mete_json *group, const char *key, double absent,
+                       double lo, double hi);
+int settings_flag(struct settings *r, const char *key, int absent);
+/* A token's number, or the first of a list of them; -1: none. */
+int32_t settings_token(const struct settings *r, const char *key);
+/* Complains of a value that is neither absent nor one of the two (`also` may be NULL); true and
+ * false are such. */
+void settings_only(struct settings *r, const char *key, const char *known, const char *also);
+/* Complains of a value that asks for anything: that is not absent, false, 0, `idle` or empty. */
+void settings_idle(struct settings *r, const mete_json *group, const char *key, double idle);
+
+/* ---- config.c, shape.c: sizes, from a published config.json or from options ------------------ */
 
 int shape_from_options(mete_ctx *cx, struct transformer *p);
 /* Reads DIR/config.json into p->shape and p->family. */
 int shape_from_config(mete_ctx *cx, struct transformer *p);
+/* Sets what a family always has. */
+void shape_habits(struct shape *s, int family);
+/* Makes p->frequency for rotary positions, theta^(-2i/head), where the shape has them. */
+int shape_frequencies(mete_ctx *cx, struct transformer *p, double theta);
 /* Rows and columns of a matrix; 0 x 0 where this model has none. */
 void shape_of(const struct transformer *p, enum role role, size_t *rows, size_t *columns);
 
@@ -100,6 +155,7 @@ int published_open(mete_ctx *cx, struct transformer *p);
 /* One array of theirs: so many rows of the matrix, or columns of one that is a row. */
 struct part {
     char name[256];
+    mete_text module; /* within its layer, such as self_attn.q_proj, and ".weight" or ".bias" off */
     size_t rows, columns;
     int turned; /* [columns x rows] in the file */
 };
@@ -109,6 +165,26 @@ int published_part(const struct transformer *p, size_t layer, enum role role, si
 /* The numbers of one matrix. */
 int published_read(const struct transformer *p, size_t layer, enum role role, float *out,
                    mete_error *err);
+
+/* ---- adapters.c: low-rank adapters, those of PEFT's files too -------------------------------- */
+
+/* Reads what p->adapters says of itself into rank, alpha and targets, and checks its arrays. */
+int adapters_open(mete_ctx *cx, struct transformer *p);
+/* Are there adapters for this part of a matrix? */
+int adapters_want(const struct transformer *p, enum role role, const struct part *part);
+/* Complains of targets that the model does not have. */
+int adapters_check_targets(mete_ctx *cx, const struct transformer *p);
+/* Declares the parameters of the adapters of a matrix. */
+int adapters_declare(mete_ctx *cx, const struct transformer *p, size_t layer, enum role role);
+/* Puts the numbers of p->adapters into a fresh vector. */
+int adapters_start(mete_ctx *cx, const struct transformer *p, float *vector);
+/* What B A is multiplied by. */
+float adapters_scale(const struct transformer *p);
+/* Names of the arrays of a part's A (which 0) or B (1) in the file. */
+void adapters_name(const struct part *part, int which, char *out, size_t room);
+/* The name of a module that tells it from the others of a layer: "q_proj", but "attn.c_proj", for
+ * GPT-2 calls two of them c_proj. */
+mete_text adapters_module(const struct transformer *p, const struct part *part);
 
 /* ---- words.c: texts as tokens ---------------------------------------------------------------- */
 
@@ -140,7 +216,7 @@ int transformer_emit(mete_ctx *cx, const void *self, const mete_params *params, 
 
 /* ---- generate.c: answers with a cache of keys and values ------------------------------------- */
 
-/* W + alpha/rank B A of a frozen matrix, in the arena; itself where it has no adapter. NULL when
+/* W + scale B A of a frozen matrix, in the arena; itself where it has no adapter. NULL when
  * out of memory. */
 const float *transformer_merged(mete_ctx *cx, const struct transformer *p, const struct weight *w,
                                 const float *vector);

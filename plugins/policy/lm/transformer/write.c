@@ -71,26 +71,22 @@ add_matrix(struct writing *w, size_t layer, enum role role)
     return status;
 }
 
-/* "...q_proj.weight" -> "base_model.model....q_proj.lora_A.weight" and its B. Parts of one matrix
- * share A. */
 static int
 add_adapter(struct writing *w, size_t layer, enum role role)
 {
     const struct weight *of = weight_of(w->p, layer, role);
     struct part part;
-    size_t from = 0;
     int status = METE_OK;
     for (size_t k = 0; of->rank && !status && published_part(w->p, layer, role, k, &part); k++) {
-        size_t stem = strlen(part.name) - strlen(".weight");
-        snprintf(w->name[w->count], NAMES, "base_model.model.%.*s.lora_A.weight", (int)stem,
-                 part.name);
-        status = add_array(w, 2, of->rank, of->columns, w->vector + of->a);
+        const struct adapter *d = &of->part[k];
+        if (!d->has)
+            continue;
+        adapters_name(&part, 0, w->name[w->count], NAMES);
+        status = add_array(w, 2, of->rank, of->columns, w->vector + d->a);
         if (status)
             return status;
-        snprintf(w->name[w->count], NAMES, "base_model.model.%.*s.lora_B.weight", (int)stem,
-                 part.name);
-        status = add_array(w, 2, part.rows, of->rank, w->vector + of->b + from * of->rank);
-        from += part.rows;
+        adapters_name(&part, 1, w->name[w->count], NAMES);
+        status = add_array(w, 2, d->rows, of->rank, w->vector + d->b);
     }
     return status;
 }
@@ -138,7 +134,11 @@ put_llama(const struct transformer *p, mete_buffer *out)
         (double)s->epsilon, s->tied ? "true" : "false",
         p->family == FAMILY_QWEN2 ? "true" : "false");
     mete_buffer_format(out, "  \"rope_theta\": %.17g,\n", s->theta);
-    if (s->factor > 0)
+    if (s->rope == ROPE_LINEAR)
+        mete_buffer_format(out,
+                           "  \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": %.17g},\n",
+                           s->factor);
+    if (s->rope == ROPE_LLAMA3)
         mete_buffer_format(out,
                            "  \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": %.17g, "
                            "\"low_freq_factor\": %.17g, \"high_freq_factor\": %.17g, "
@@ -165,19 +165,6 @@ write_config(mete_ctx *cx, const struct transformer *p, const char *folder)
     return status;
 }
 
-/* The end of an array's name that tells its module from others in a layer: "q_proj", but
- * "attn.c_proj", for GPT-2 calls two of them c_proj. */
-static const char *
-module_of(const struct transformer *p, const char *name)
-{
-    const char *at = name + strlen(name);
-    for (int parts = p->family == FAMILY_GPT2 ? 2 : 1; parts && at > name; parts--)
-        do
-            at--;
-        while (at > name && *at != '.');
-    return *at == '.' ? at + 1 : at;
-}
-
 /* The modules that have adapters, by the names PEFT knows them by. */
 static int
 write_adapter_config(mete_ctx *cx, const struct transformer *p, const char *folder)
@@ -188,18 +175,18 @@ write_adapter_config(mete_ctx *cx, const struct transformer *p, const char *fold
     mete_buffer_format(&out,
                        "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": \"CAUSAL_LM\",\n"
                        "  \"r\": %lld,\n  \"lora_alpha\": %.17g,\n  \"lora_dropout\": 0.0,\n"
-                       "  \"bias\": \"none\",\n  \"fan_in_fan_out\": %s,\n"
-                       "  \"base_model_name_or_path\": ",
-                       (long long)p->rank, p->alpha, p->family == FAMILY_GPT2 ? "true" : "false");
+                       "  \"use_rslora\": %s,\n  \"bias\": \"none\",\n"
+                       "  \"fan_in_fan_out\": %s,\n  \"base_model_name_or_path\": ",
+                       (long long)p->rank, p->alpha, p->stable ? "true" : "false",
+                       p->family == FAMILY_GPT2 ? "true" : "false");
     mete_json_put_text(&out, mete_text_from(p->load));
     mete_buffer_string(&out, ",\n  \"target_modules\": [");
     for (int role = 0; role < LAYER_ROLES; role++)
-        for (size_t k = 0; weight_of(p, 0, (enum role)role)->rank &&
-                           published_part(p, 0, (enum role)role, k, &part);
-             k++) {
-            part.name[strlen(part.name) - strlen(".weight")] = 0;
+        for (size_t k = 0; published_part(p, 0, (enum role)role, k, &part); k++) {
+            if (!weight_of(p, 0, (enum role)role)->part[k].has)
+                continue;
             mete_buffer_string(&out, first ? "" : ", ");
-            mete_json_put_text(&out, mete_text_from(module_of(p, part.name)));
+            mete_json_put_text(&out, adapters_module(p, &part));
             first = 0;
         }
     mete_buffer_string(&out, "]\n}\n");
