@@ -78,7 +78,7 @@ struct transformer {
     int64_t layers, width, heads, groups, hidden, context, max_tokens, vocabulary;
     int64_t rank;
     double alpha, dropout;
-    int stable; /* adapters count alpha / sqrt(rank) times (Kalajdzievski 2023), as their file said */
+    int stable; /* adapters count alpha / sqrt(rank) times, as their file said */
     mete_strings targets;
 
     struct shape shape;
