@@ -98,7 +98,10 @@ typedef struct mete__node_private {
     atomic_uint_fast64_t spent;  /* nanoseconds in `score`, where the engine is timed */
     mete_node **part;            /* of an environment: instances that have lanes beside its own */
     size_t parts;
-    bool on_error_fail;
+    enum { METE__ON_ERROR_MASK, METE__ON_ERROR_FAIL, METE__ON_ERROR_VALUE } on_error;
+    double on_error_value;
+    struct mete__isolate *isolate; /* where it is scored in a process of its own; else NULL */
+    uint64_t learnt;               /* grows when what it learnt may have changed */
     uint64_t update_every;
     /* rubric cache */
     pthread_mutex_t lock;
@@ -158,6 +161,9 @@ size_t mete__offset_find(const uint32_t *offset, size_t count, size_t row);
 /* Rows [from, to) as a batch of their own; false when memory ran out. */
 bool mete__batch_range(const mete_batch *batch, size_t from, size_t to, mete__arena *arena,
                        mete_batch *out);
+/* Rows of a batch at a level (1 at METE_BATCH and METE_LIST); bytes of one value of a column. */
+size_t mete__batch_rows_at(const mete_batch *batch, uint32_t level);
+size_t mete__column_value_size(const mete_column *column);
 const mete_batch *mete__batch_rows(const mete_batch *batch, const uint32_t *row, size_t count,
                                    bool steps, mete__arena *arena);
 
@@ -165,6 +171,11 @@ const mete_batch *mete__batch_rows(const mete_batch *batch, const uint32_t *row,
 mete__frame *mete__frame_new(mete__engine *engine, const mete_batch *batch, mete__arena *arena,
                              bool derived);
 int mete__frame_score(mete__frame *frame, mete_node *node, mete_error *err);
+/* One call of the plugin's `score`, in this process; its values are not checked yet. */
+int mete__score_here(mete__frame *frame, mete_node *node, const mete__chunk *chunk,
+                     mete_error *err);
+/* Where the chunk's values at a level begin in the frame's arrays. */
+size_t mete__chunk_at(const mete__chunk *chunk, mete_level level);
 /* secret.c */
 void mete__secrets_free(mete__node_private *private_);
 /* rubric.c */

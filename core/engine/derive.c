@@ -18,13 +18,34 @@ element_size(uint16_t element)
     return element <= METE_JSON ? size[element] : 0;
 }
 
-static size_t
-value_size(const mete_column *column)
+size_t
+mete__column_value_size(const mete_column *column)
 {
     size_t size = element_size(column->element);
     for (int i = 0; i < 4 && column->shape[i]; i++)
         size *= column->shape[i];
     return size;
+}
+
+size_t
+mete__batch_rows_at(const mete_batch *batch, uint32_t level)
+{
+    switch (level) {
+    case METE_GROUP:
+        return batch->groups;
+    case METE_SCENE:
+        return batch->scenes;
+    case METE_EPISODE:
+        return batch->episodes;
+    case METE_TURN:
+        return batch->turns;
+    case METE_STEP:
+        return batch->steps;
+    case METE_PAIR:
+        return batch->pairs;
+    default:
+        return 1;
+    }
 }
 
 static const void *
@@ -151,7 +172,7 @@ mete__batch_range(const mete_batch *batch, size_t from, size_t to, mete__arena *
         if (list) {
             column[i].offset += by; /* items stay where they are */
         } else {
-            column[i].data = moved(column[i].data, by, value_size(&column[i]));
+            column[i].data = moved(column[i].data, by, mete__column_value_size(&column[i]));
             column[i].valid = moved(column[i].valid, by, 1);
         }
     }
@@ -233,7 +254,7 @@ copy_columns(const mete_batch *batch, const uint32_t *row, size_t rows, const ui
             if (!copy_list(from, row, rows, arena, to))
                 return false;
         } else if (from->level == METE_EPISODE || (from->level == METE_STEP && step)) {
-            to->data = gathered(from->data, index, count, value_size(from), arena);
+            to->data = gathered(from->data, index, count, mete__column_value_size(from), arena);
             to->valid = gathered(from->valid, index, count, 1, arena);
             if (!to->data)
                 return false;

@@ -59,6 +59,7 @@ mete__fit_batch(mete_node *node, const mete_batch *batch, uint64_t step, mete_er
     cx.batch = learner_view(&cx, batch);
     int status = cx.batch ? batch_of(node)(&cx, node->self, cx.batch, step)
                           : mete_fail(&cx, METE_ENOMEM, "out of memory");
+    node->private_->learnt++;
     mete__arena_release(cx.arena, mark);
     return mete__ctx_blame(node, status, err);
 }
@@ -75,6 +76,7 @@ mete__fit_end(mete_node *node, uint64_t epoch, const mete_batch *validation, boo
         status = mete_fail(&cx, METE_ENOMEM, "out of memory");
     else if (end_of(node))
         status = end_of(node)(&cx, node->self, epoch, cx.batch, &wants_stop);
+    node->private_->learnt++;
     mete__arena_release(cx.arena, mark);
     *stop = wants_stop != 0;
     return mete__ctx_blame(node, status, err);

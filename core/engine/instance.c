@@ -4,6 +4,7 @@
  * a node is opened once, after its children, and closed in the reverse order.
  */
 #include "engine/context.h"
+#include "engine/isolate.h"
 #include "engine/options.h"
 #include "nn/nn.h"
 
@@ -78,6 +79,7 @@ static void
 node_free(mete_node *node)
 {
     mete__node_private *private_ = node->private_;
+    mete__isolate_free(private_->isolate);
     for (size_t i = 0; i < node->tensors; i++) {
         free(node->tensor[i].name);
         free(node->tensor[i].data);
@@ -283,30 +285,109 @@ build_children(mete__engine *engine, mete_node *node, mete__value *of)
     }
 }
 
+/* isolate = "process", and its limits under `node`. */
+static void
+read_isolate(mete__engine *engine, mete_node *node, mete__value *group, mete__value *core)
+{
+    mete__errors *errors = engine->errors;
+    bool wanted = mete__value_enum(group, "isolate", 0, "no|process", errors) == 1;
+    mete__limits limits = {60, 4096, 64, false};
+    if (core) {
+        limits.timeout = mete__value_real(core, "timeout", limits.timeout, 0.01, 1e6, errors);
+        limits.memory = mete__value_real(core, "memory", limits.memory, 0, 1e9, errors);
+        limits.losses = mete__value_int(core, "losses", limits.losses, 1, 1000000000, errors);
+        limits.fork = mete__value_bool(core, "fork", limits.fork, errors);
+    }
+    if (!wanted)
+        return;
+    mete__value *at = mete__value_get(group, "isolate");
+    if (node->kind != METE_KIND_REWARD || node->plugin->as.head.flags & METE_LAZY)
+        mete__errors_add(errors,
+                         "%s:%d: %s.isolate: only a reward that does not ask for its "
+                         "children row by row can run in a process of its own",
+                         at->file, at->line, node->path);
+    else if (!(node->private_->isolate = mete__isolate_new(&limits)))
+        mete__errors_add(errors, "%s:%d: %s: out of memory", at->file, at->line, node->path);
+}
+
 static void
 read_reserved(mete__engine *engine, mete_node *node, mete__value *group)
 {
-    mete__value *isolate = mete__value_get(group, "isolate");
-    if (isolate && (isolate->kind != METE__STRING || strcmp(isolate->string, "no") != 0))
-        mete__errors_add(engine->errors,
-                         "%s:%d: %s.isolate: only \"no\" is allowed in this version", isolate->file,
-                         isolate->line, node->path);
-    node->private_->on_error_fail =
-        mete__value_enum(group, "on_error", 0, "mask|fail", engine->errors) == 1;
     mete__value *core = mete__value_get(group, "node");
-    if (!core)
-        return;
-    if (core->kind != METE__GROUP) {
+    if (core && core->kind != METE__GROUP) {
         mete__errors_add(engine->errors, "%s:%d: %s.node must be a group { ... }", core->file,
                          core->line, node->path);
         return;
     }
+    node->private_->on_error =
+        mete__value_enum(group, "on_error", 0, "mask|fail|value", engine->errors);
+    read_isolate(engine, node, group, core);
+    if (!core)
+        return;
+    node->private_->on_error_value =
+        mete__value_real(core, "value", 0, -1e300, 1e300, engine->errors);
     node->private_->update_every =
         (uint64_t)mete__value_int(core, "update_every", 1, 1, 1000000000, engine->errors);
     mete__value_get(core, "stream"); /* the loop's */
     mete__value_get(core, "from");   /* read once it is open */
     mete__value_get(core, "as");
-    mete__value_unknown(core, "update_every stream from as", engine->errors);
+    mete__value_unknown(core, "update_every stream from as timeout memory losses fork value",
+                        engine->errors);
+}
+
+/* A model among the bound options, or NULL. */
+static const mete_node *
+model_in(const mete_option *row, const char *self)
+{
+    for (; row->type != METE_OPTION_END; row++) {
+        const char *at = self + row->offset;
+        if (row->type == METE_OPTION_MODEL || row->type == METE_OPTION_POLICY) {
+            const mete_node *model;
+            memcpy(&model, at, sizeof model);
+            if (model)
+                return model;
+        } else if (row->type == METE_OPTION_LIST) {
+            mete_list list;
+            memcpy(&list, at, sizeof list);
+            for (size_t i = 0; i < list.count; i++) {
+                const mete_node *found =
+                    model_in(row->rows, (const char *)list.item + i * row->row_size);
+                if (found)
+                    return found;
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool
+is_child(const mete_node *parent, const mete_node *node)
+{
+    for (size_t k = 0; k < parent->children; k++)
+        if (parent->child[k] == node)
+            return true;
+    return false;
+}
+
+/* A process of its own has no way to ask what lives in the run: neither the node nor those it holds
+ * (children are scored in the run) may use a model. */
+static void
+check_isolated(mete__engine *engine, const mete_node *node, const mete__value *group)
+{
+    for (size_t i = 0; i < engine->nodes; i++) {
+        const mete_node *held = engine->node[i], *up = held;
+        while (up && up != node && (!up->parent || !is_child(up->parent, up)))
+            up = up->parent;
+        const mete_node *model =
+            up == node && held->plugin && held->self && held->plugin->as.head.options
+                ? model_in(held->plugin->as.head.options, held->self)
+                : NULL;
+        if (model)
+            mete__errors_add(engine->errors,
+                             "%s:%d: %s: a reward that asks a model ('%s') cannot run in a process "
+                             "of its own; remove isolate",
+                             group->file, group->line, node->path, model->path);
+    }
 }
 
 /* node = { from = "RUN"; as = "PATH"; }: the node starts with what the one of that path in a run
@@ -338,7 +419,9 @@ node_open(mete_node *node)
     int status = METE_OK;
     if (node->kind == METE_KIND_REWARD)
         node->per_step = (head->flags & METE_PER_STEP) != 0;
-    if (head->open) {
+    if (node->private_->isolate)
+        status = mete__isolate_rehearse(node, &err);
+    if (head->open && !status) {
         mete_ctx cx = mete__ctx_make(node, METE__OPENING, &err);
         mete__arena_mark mark = mete__arena_marked(cx.arena);
         status = head->open(&cx, node->self);
@@ -420,6 +503,8 @@ build_node(mete__engine *engine, mete_kind kind, mete__value *group, const char 
     build to = {engine, node};
     mete__binder binder = {&to, bind_node, bind_model, bind_field, bind_alloc, bind_schedule};
     int status = mete__options_bind(&plugin->as.head, group, node->self, &binder, errors);
+    if (!status && node->private_->isolate)
+        check_isolated(engine, node, group);
     if (status || errors->count != before)
         return node; /* its errors are told; opening it would only add to them */
     if (!node_open(node))

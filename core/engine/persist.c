@@ -72,6 +72,7 @@ load_learnt(mete_node *node, const char *path, const mete__checkpoint *from, met
 {
     char name[1200];
     size_t count;
+    node->private_->learnt++;
     for (size_t i = 0; i < node->tensors; i++) {
         static const size_t size[] = {
             [METE_F32] = 4, [METE_F64] = 8, [METE_I32] = 4, [METE_I64] = 8, [METE_U8] = 1};

@@ -6,6 +6,7 @@
  * than a group at once gets one chunk.
  */
 #include "engine/context.h"
+#include "engine/isolate.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -30,25 +31,8 @@ mete__frame_new(mete__engine *engine, const mete_batch *batch, mete__arena *aren
     return frame->result ? frame : NULL;
 }
 
-static size_t
-rows_at(const mete_batch *batch, mete_level level)
-{
-    switch (level) {
-    case METE_BATCH:
-        return 1;
-    case METE_GROUP:
-        return batch->groups;
-    case METE_TURN:
-        return batch->turns;
-    case METE_STEP:
-        return batch->steps;
-    default:
-        return batch->episodes;
-    }
-}
-
-static size_t
-chunk_at(const mete__chunk *chunk, mete_level level)
+size_t
+mete__chunk_at(const mete__chunk *chunk, mete_level level)
 {
     switch (level) {
     case METE_BATCH:
@@ -83,7 +67,7 @@ result_make(mete__frame *frame, const mete_node *node, mete__result *result)
     if (!scores->episode || !scores->status || !result->signal || (node->per_step && !scores->step))
         return false;
     for (size_t i = 0; i < node->declareds; i++) {
-        size_t rows = rows_at(batch, node->declared[i].level);
+        size_t rows = mete__batch_rows_at(batch, node->declared[i].level);
         result->signal[i] = mete__arena_zero(arena, rows * sizeof(double));
         if (!result->signal[i])
             return false;
@@ -284,6 +268,21 @@ mete__node_seconds(const mete_node *node)
     return (double)atomic_load_explicit(&node->private_->spent, memory_order_relaxed) * 1e-9;
 }
 
+int
+mete__score_here(mete__frame *frame, mete_node *node, const mete__chunk *chunk, mete_error *err)
+{
+    mete_ctx cx = scoring_ctx(frame, node, chunk, METE__SCORING, err);
+    mete__result *result = &frame->result[node->private_->number];
+    mete__scores_host host = {node, result, chunk};
+    mete_scores out = shifted(&result->scores, chunk, &host);
+    if (!see_children(&cx))
+        return mete_fail(&cx, METE_ENOMEM, "out of memory");
+    int status = node->plugin->as.reward.score(&cx, node->self, cx.batch, &out);
+    if (status > 0)
+        return mete_fail(&cx, METE_EPLUGIN, "score returned %d, which is no status", status);
+    return status ? status : err->code; /* it failed in a service and did not pass that on */
+}
+
 static void
 score_chunk(void *user, size_t i)
 {
@@ -296,19 +295,12 @@ score_chunk(void *user, size_t i)
     mete__result *result = &frame->result[node->private_->number];
     mete__scores_host host = {node, result, chunk};
     mete_scores out = shifted(&result->scores, chunk, &host);
-    int status = METE_OK;
-    if (!see_children(&cx))
-        status = mete_fail(&cx, METE_ENOMEM, "out of memory");
     uint64_t begin = frame->engine->timed ? nanoseconds() : 0;
-    if (!status)
-        status = node->plugin->as.reward.score(&cx, node->self, cx.batch, &out);
+    int status = node->private_->isolate ? mete__isolate_score(frame, node, chunk, &job->err[i])
+                                         : mete__score_here(frame, node, chunk, &job->err[i]);
     if (frame->engine->timed)
         atomic_fetch_add_explicit(&node->private_->spent, nanoseconds() - begin,
                                   memory_order_relaxed);
-    if (status > 0)
-        status = mete_fail(&cx, METE_EPLUGIN, "score returned %d, which is no status", status);
-    if (!status && job->err[i].code) /* it failed in a service and did not pass that on */
-        status = job->err[i].code;
     if (!status)
         status = settle(&cx, cx.batch, &out);
     job->status[i] = mete__ctx_blame(node, status, &job->err[i]);
@@ -316,17 +308,29 @@ score_chunk(void *user, size_t i)
         mete__arena_release(cx.arena, mark);
 }
 
-/* What `on_error = "fail"` asks: the first row that is not valid fails the run. */
+/* What `on_error` asks for rows that failed: "fail" ends the run at the first, "value" gives them
+ * the value of `node.value`; "mask" leaves them out, which is what their status does. */
 static int
-refuse_failed(mete__frame *frame, const mete_node *node, mete_error *err)
+answer_failed(mete__frame *frame, const mete_node *node, mete_error *err)
 {
     const mete__result *result = &frame->result[node->private_->number];
-    for (size_t i = 0; i < frame->batch->episodes; i++)
-        if (result->scores.status[i] >= METE_FAILED)
+    const mete_batch *batch = frame->batch;
+    const mete_scores *scores = &result->scores;
+    for (size_t i = 0; i < batch->episodes; i++) {
+        if (scores->status[i] < METE_FAILED)
+            continue;
+        if (node->private_->on_error == METE__ON_ERROR_FAIL)
             return mete_error_set(err, METE_EDATA, "%s: episode %llu: %s", node->path,
-                                  (unsigned long long)frame->batch->id[i],
+                                  (unsigned long long)batch->id[i],
                                   result->reason && result->reason[i] ? result->reason[i]
                                                                       : "failed");
+        scores->status[i] = METE_VALID;
+        scores->episode[i] = node->private_->on_error_value;
+        size_t from = scores->step ? batch->step_begin[i] : 0;
+        size_t to = scores->step ? batch->step_begin[i + 1] : 0;
+        for (size_t t = from; t < to; t++)
+            scores->step[t] = t + 1 == to ? node->private_->on_error_value : 0;
+    }
     return METE_OK;
 }
 
@@ -385,8 +389,8 @@ score_node(mete__frame *frame, mete_node *node, mete_error *err)
         free(job.status);
     }
     result->done = true;
-    if (!status && node->private_->on_error_fail)
-        status = refuse_failed(frame, node, err);
+    if (!status && node->private_->on_error != METE__ON_ERROR_MASK)
+        status = answer_failed(frame, node, err);
     for (size_t k = 0; k < node->private_->golds && !status; k++)
         status = score_node(frame, node->private_->gold[k], err);
     return status;
@@ -472,7 +476,8 @@ mete_out(mete_scores *out, int handle)
     const mete__scores_host *host = out->host;
     if (handle < 0 || (size_t)handle >= host->node->declareds)
         return NULL;
-    return host->result->signal[handle] + chunk_at(host->chunk, host->node->declared[handle].level);
+    return host->result->signal[handle] +
+           mete__chunk_at(host->chunk, host->node->declared[handle].level);
 }
 
 size_t
@@ -699,6 +704,7 @@ update_node(mete__frame *frame, mete_node *node, mete_error *err)
         status = mete_fail(&cx, METE_ENOMEM, "out of memory");
     else
         status = reward->update(&cx, node->self, cx.batch, &own);
+    node->private_->learnt++;
     mete__arena_release(cx.arena, mark);
     return mete__ctx_blame(node, status, err);
 }
