@@ -111,6 +111,55 @@ tree(size_t rows)
     mete__config_free(config);
 }
 
+/* ---- a reward in a process of its own against the same in the run -------------------------------- */
+
+static double
+score_repeatedly(mete__engine *engine, const mete_batch *batch, size_t repeats)
+{
+    mete_error err = {0};
+    double t = now();
+    for (size_t r = 0; r < repeats; r++) {
+        mete__engine_reset(engine);
+        if (mete__score(engine, mete__engine_reward(engine), batch, &err))
+            exit(1);
+    }
+    return (now() - t) / (double)repeats;
+}
+
+static void
+isolation(size_t rows)
+{
+    mete__config *config[2];
+    mete__engine *here = open_engine("reward = { use = \"length\"; };", &config[0]);
+    mete__engine *there =
+        open_engine("reward = { use = \"length\"; isolate = \"process\"; };", &config[1]);
+    mete__builder *builder = mete__builder_new();
+    mete__builder_shape(builder, &(mete__shape){.text = true});
+    char words[200];
+    memset(words, 'x', sizeof words);
+    for (size_t i = 0; i < rows; i++)
+        mete__builder_row(builder,
+                          &(mete__row){.id = i, .prompt_id = i, .response = {words, i % 200}});
+    mete_error err = {0};
+    const mete_batch *batch = mete__builder_batch(builder, &err);
+    double more[ROUNDS];
+    for (int round = 0; round < ROUNDS; round++)
+        more[round] = score_repeatedly(there, batch, 500) - score_repeatedly(here, batch, 500);
+    const double *a = mete__node_scores(mete__engine_reward(here))->episode;
+    const double *b = mete__node_scores(mete__engine_reward(there))->episode;
+    if (memcmp(a, b, rows * sizeof *a)) {
+        fprintf(stderr, "isolation: the scores differ\n");
+        exit(2);
+    }
+    printf("isolate = \"process\", %zu short texts: %.1f us more a batch (target: at most 15)\n",
+           rows, 1e6 * median(more, ROUNDS));
+    mete__builder_free(builder);
+    mete__engine_close(here);
+    mete__engine_close(there);
+    mete__config_free(config[0]);
+    mete__config_free(config[1]);
+}
+
 /* ---- CartPole through the plugin against the usual array of structs ------------------------------- */
 
 struct pole {
@@ -285,6 +334,7 @@ main(int argc, char **argv)
     } else if (argc == 2 && strcmp(argv[1], "boundary") == 0) {
         tree(256);
         tree(4096);
+        isolation(256);
         cartpole(1024);
     } else {
         fprintf(stderr, "usage: bench boundary | answers IN OUT OPTIONS\n");
