@@ -1,8 +1,8 @@
 /* isolate.c - rewards in processes of their own.
  *
  * A worker is a fork of the run, so the instance stands in it as it stood, at the same addresses. A
- * call is laid down in memory both see (region.h): the batch, the children's scores, room for the
- * node's own. One byte over a socket says "score", one says "done"; the end of the socket says that
+ * call is laid down in memory both see (region.h): the batch, the children's scores, room for its
+ * own. One byte over a socket says "score", one says "done"; the end of the socket says that
  * the worker is gone. The run reads nothing back but numbers and bounded texts: its own pointers and
  * counts are the ones it kept.
  *
@@ -73,8 +73,8 @@ struct mete__isolate {
     atomic_bool given_up;
 };
 
-/* Every worker of the program, so that a new one can close its elder siblings' sockets: the end of a
- * socket must mean the end of its one worker. Held across a fork. */
+/* Every worker of the program, so that a new one can close its elder siblings' sockets: the end of
+ * a socket must mean the end of its one worker. Held across a fork. */
 static pthread_mutex_t siblings_lock = PTHREAD_MUTEX_INITIALIZER;
 static worker *siblings;
 
@@ -190,7 +190,7 @@ settle_in(mete__engine *engine, const mete__limits *limits, int said)
         fputs("cannot be kept from starting processes: the system refuses filters\n", stderr);
 }
 
-/* Ends this process after so many seconds, whatever the plugin made of its signals; 0: never mind. */
+/* Ends this process after so many seconds, whatever its plugin made of signals; 0: never mind. */
 static void
 deadline(timer_t timer, double seconds)
 {

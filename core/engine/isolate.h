@@ -1,5 +1,5 @@
-/* isolate.h - a reward scored in a process of its own (`isolate = "process"`), which may crash, hang
- * or exit without hurting the run. Only the engine's own files include this. */
+/* isolate.h - a reward scored in a process of its own (`isolate = "process"`), which may crash,
+ * hang or exit without hurting the run. Only the engine's own files include this. */
 #ifndef METE_ENGINE_ISOLATE_H
 #define METE_ENGINE_ISOLATE_H
 
