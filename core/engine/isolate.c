@@ -3,7 +3,7 @@
  * A worker is a fork of the run, so the instance stands in it as it stood, at the same addresses. A
  * call is laid down in memory both see (region.h): the batch, the children's scores, room for its
  * own. One byte over a socket says "score", one says "done"; the end of the socket says that
- * the worker is gone. The run reads nothing back but numbers and bounded texts: its own pointers and
+ * the worker is gone. The run reads back numbers and bounded texts alone: its own pointers and
  * counts are the ones it kept.
  *
  * What a node learns, it learns in the run; a worker forked before that is replaced. Live numbers
