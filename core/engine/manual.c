@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <mete/text.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *
@@ -54,6 +55,28 @@ wrap(const char *text, int indent, FILE *to)
         at += length;
     }
     fputc('\n', to);
+}
+
+/* The paragraphs of a plugin's doc, an empty line between two. One whose first line says what
+ * something is (" = ") is an example and stands as it is. */
+static void
+paragraphs(const char *text, int indent, FILE *to)
+{
+    for (const char *next; *text; text = next) {
+        const char *end = strstr(text, "\n\n"), *line = text + strcspn(text, "\n");
+        size_t length = end ? (size_t)(end - text) : strlen(text);
+        const char *example = strstr(text, " = ");
+        char *part = strndup(text, length);
+        next = text + length + strspn(text + length, "\n");
+        if (part && example && example < line)
+            for (char *rest = part, *at; (at = strsep(&rest, "\n")) && *at;)
+                fprintf(to, "%*s%s\n", indent, "", at);
+        else if (part)
+            wrap(part, indent, to);
+        free(part);
+        if (*next)
+            fputc('\n', to);
+    }
 }
 
 /* "one of a, b (default a)", "number in [0, 1], default 0.5, may be a schedule". */
@@ -110,7 +133,7 @@ mete__options_manual(const mete_plugin *plugin, const char *file, FILE *to)
             plugin->version, file);
     if (plugin->doc && *plugin->doc) {
         fprintf(to, "\nDESCRIPTION\n");
-        wrap(plugin->doc, 4, to);
+        paragraphs(plugin->doc, 4, to);
     }
     if (plugin->options->name) {
         fprintf(to, "\nOPTIONS\n");

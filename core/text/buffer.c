@@ -205,3 +205,32 @@ mete_text_line(mete_text text, size_t *position, mete_text *line)
         line->length--;
     return 1;
 }
+
+/* Does a tag of `name` begin at byte `at`? */
+static int
+is_tag(mete_text text, size_t at, const char *name)
+{
+    size_t length = strlen(name);
+    at += 1 + (at + 1 < text.length && text.data[at + 1] == '/');
+    return at + length <= text.length && memcmp(text.data + at, name, length) == 0;
+}
+
+int
+mete_buffer_part(mete_buffer *buffer, const char *const *name, size_t names, size_t which,
+                 mete_text text)
+{
+    size_t from = 0;
+    mete_buffer_format(buffer, "<%s>\n", name[which]);
+    for (size_t i = 0; i < text.length; i++) {
+        int tag = 0;
+        for (size_t k = 0; text.data[i] == '<' && k < names; k++)
+            tag |= is_tag(text, i, name[k]);
+        if (!tag)
+            continue;
+        mete_buffer_text(buffer, mete_text_slice(text, from, i));
+        mete_buffer_string(buffer, "&lt;");
+        from = i + 1;
+    }
+    mete_buffer_text(buffer, mete_text_slice(text, from, text.length));
+    return mete_buffer_format(buffer, "\n</%s>", name[which]);
+}

@@ -104,6 +104,12 @@ mete_buffer_view(const mete_buffer *buffer)
     return text;
 }
 
+/* Appends "<NAME>\n", `text`, "\n</NAME>", where NAME is name[which]: a part of a question to a
+ * model. In the text "<" of a tag of any of the names is written "&lt;", so that it cannot end its
+ * part nor begin another. */
+METE_API int mete_buffer_part(mete_buffer *buffer, const char *const *name, size_t names,
+                              size_t which, mete_text text);
+
 /* Appends the bytes of a file, plain or gzip (known by its first bytes), of at most `most` bytes
  * once unzipped. METE_EIO, METE_ENOMEM, or METE_EDATA: larger, or a damaged gzip; with a sentence
  * that names the file. */
@@ -203,6 +209,36 @@ METE_API double mete_rouge_l(size_t lcs, size_t candidates, size_t references, d
 /* Levenshtein distance over hashes; `scratch` holds references + 1 elements. */
 METE_API size_t mete_edit_distance(const uint64_t *candidate, size_t candidates,
                                    const uint64_t *reference, size_t references, uint32_t *scratch);
+
+/* ---- places in a text ------------------------------------------------------------------------ */
+
+typedef struct mete_place {
+    size_t begin, end; /* bytes [begin, end) of the text */
+    double similarity; /* 1 - edits / code points of the quote; 1: found as it is */
+} mete_place;
+
+/* Where a quote stands in `text` at or after byte `from`, as people and models quote: whatever the
+ * case and the kind of white space, quotation mark and dash; if it is not there so, then where the
+ * fewest edits (Levenshtein; Sellers 1980 for the search) make it, at most 1 - `least` of its code
+ * points. Of several places the first of the best. 1 found, 0 not; negative: out of memory, or more
+ * than 2^26 steps of edits (METE_EDATA). White space at the ends of the quote does not count; an
+ * empty quote is nowhere. */
+METE_API int mete_text_locate(mete_text text, mete_text quote, size_t from, double least,
+                              mete_place *place);
+
+/* Where a piece of text ends. Each kind ends at the ends of those after it, too. */
+typedef enum mete_segment_kind {
+    METE_SEGMENT_WORD = 0, /* after white space */
+    METE_SEGMENT_CLAUSE,   /* after , ; : or a dash, before white space or the end */
+    METE_SEGMENT_SENTENCE, /* after . ! ? or an ellipsis, and closing marks, before the same */
+    METE_SEGMENT_LINE      /* after a line feed */
+} mete_segment_kind;
+
+/* The next segment from *position on, with the marks and the white space that follow it, so that
+ * all of them together are the text; *position moves past it. 0 at the end. Full-width marks need
+ * no white space after them. Abbreviations are not known: "e.g. " ends a sentence. */
+METE_API int mete_segment_next(mete_text text, mete_segment_kind kind, size_t *position,
+                               mete_text *segment);
 
 /* ---- exact match ----------------------------------------------------------------------------- */
 
