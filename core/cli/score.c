@@ -4,8 +4,8 @@
  * all threads; the order of rows is the file's. A chunk ends between groups. Scores learn nothing,
  * so chunks never change a score.
  */
-#include "cli/rows.h"
-#include "cli/score_write.h"
+#include "cli/cli.h"
+#include "score/scoring.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -36,12 +36,8 @@ static const char usage[] =
 
 struct scorer {
     const mete__args *args;
-    mete__engine *engine;
+    mete__scoring scoring;
     mete__reader *reader;
-    mete__rows *rows;
-    mete__report_sum sum;
-    mete__part *part;
-    size_t parts;
     mete_buffer lines; /* the chunk's lines; those of a group cut by its end are kept */
     size_t *begin;     /* [slots + 1] where each record's line begins */
     uint64_t *number;  /* its line in the file */
@@ -127,16 +123,17 @@ static void
 parse_part(void *user, size_t p)
 {
     struct scorer *s = user;
-    mete__part *part = &s->part[p];
-    for (size_t i = s->slots * p / s->parts; i < s->slots * (p + 1) / s->parts; i++) {
+    mete__part *part = &s->scoring.part[p];
+    for (size_t i = s->slots * p / s->scoring.parts; i < s->slots * (p + 1) / s->scoring.parts;
+         i++) {
         mete_error err = {0};
         mete_text line = {s->lines.data + s->begin[2 * i], s->begin[2 * i + 1] - s->begin[2 * i]};
         if (mete__record_parse(&part->record, line.data, line.length, &err)) {
-            s->rows->id_json[i] = (mete_text){NULL, 0};
-            mete__rows_bad(s->rows, i, part, err.message);
+            s->scoring.rows->id_json[i] = (mete_text){NULL, 0};
+            mete__rows_bad(s->scoring.rows, i, part, err.message);
             continue;
         }
-        mete__rows_take(s->rows, i, part, &part->record, line);
+        mete__rows_take(s->scoring.rows, i, part, &part->record, line);
     }
 }
 
@@ -144,7 +141,7 @@ parse_part(void *user, size_t p)
 static int
 take_records(struct scorer *s, mete_error *err)
 {
-    mete__part *part = &s->part[0];
+    mete__part *part = &s->scoring.part[0];
     for (s->slots = 0; s->slots < METE__ROWS_MOST; s->slots++) {
         const mete__record *record;
         mete_error why = {0};
@@ -154,11 +151,11 @@ take_records(struct scorer *s, mete_error *err)
         if (got < 0 && got != METE_EDATA)
             return mete_error_set(err, got, "%s", why.message);
         if (got < 0) {
-            s->rows->id_json[s->slots] = (mete_text){NULL, 0};
-            mete__rows_bad(s->rows, s->slots, part, why.message);
+            s->scoring.rows->id_json[s->slots] = (mete_text){NULL, 0};
+            mete__rows_bad(s->scoring.rows, s->slots, part, why.message);
             continue;
         }
-        mete__rows_take(s->rows, s->slots, part, record, (mete_text){NULL, 0});
+        mete__rows_take(s->scoring.rows, s->slots, part, record, (mete_text){NULL, 0});
     }
     return 1;
 }
@@ -169,15 +166,15 @@ static int
 tell_bad(struct scorer *s, size_t slots)
 {
     for (size_t i = 0; i < slots; i++) {
-        if (!s->rows->bad[i])
+        if (!s->scoring.rows->bad[i])
             continue;
         const char *name = mete__reader_name(s->reader);
         if (s->told++ < 10 || s->args->strict) {
-            if (strncmp(s->rows->bad[i], name, strlen(name)) == 0)
-                mete__say("%s", s->rows->bad[i]);
+            if (strncmp(s->scoring.rows->bad[i], name, strlen(name)) == 0)
+                mete__say("%s", s->scoring.rows->bad[i]);
             else
                 mete__say("%s:%" PRIu64 ": %s", name, s->number ? s->number[i] : s->first + i + 1,
-                          s->rows->bad[i]);
+                          s->scoring.rows->bad[i]);
         }
         if (s->args->strict)
             return METE__EXIT_INPUT;
@@ -189,8 +186,8 @@ static void
 write_part(void *user, size_t p)
 {
     struct scorer *s = user;
-    mete__score_write(&s->sum, s->rows, s->sum.slots * p / s->parts,
-                      s->sum.slots * (p + 1) / s->parts, &s->part[p].out);
+    mete__score_write(&s->scoring.sum, s->scoring.rows, s->scoring.sum.slots * p / s->scoring.parts,
+                      s->scoring.sum.slots * (p + 1) / s->scoring.parts, &s->scoring.part[p].out);
 }
 
 /* Scores and writes the first `slots`. */
@@ -201,19 +198,13 @@ finish_chunk(struct scorer *s, size_t slots)
     int code = tell_bad(s, slots);
     if (code)
         return code;
-    const mete_batch *batch = mete__rows_batch(s->rows, slots);
-    if (!batch) {
-        mete__say("out of memory");
-        return METE__EXIT_FAILED;
-    }
-    if (batch->episodes && mete__score(s->engine, mete__engine_reward(s->engine), batch, &err)) {
+    if (mete__scoring_run(&s->scoring, slots, &err)) {
         mete__say("%s", err.message);
         return METE__EXIT_FAILED;
     }
-    mete__score_begin(&s->sum, s->rows, slots);
-    mete__workers_run(mete__engine_workers(s->engine), s->parts, write_part, s);
-    for (size_t p = 0; p < s->parts; p++) {
-        mete_buffer *out = &s->part[p].out;
+    mete__workers_run(mete__engine_workers(s->scoring.engine), s->scoring.parts, write_part, s);
+    for (size_t p = 0; p < s->scoring.parts; p++) {
+        mete_buffer *out = &s->scoring.part[p].out;
         bool bad = out->status ||
                    (out->length && fwrite(out->data, 1, out->length, s->out) != out->length);
         if (bad) {
@@ -223,7 +214,7 @@ finish_chunk(struct scorer *s, size_t slots)
         }
         mete_buffer_clear(out);
     }
-    mete__engine_reset(s->engine);
+    mete__engine_reset(s->scoring.engine);
     return METE__EXIT_DONE;
 }
 
@@ -244,13 +235,6 @@ carry(struct scorer *s, size_t slots)
     s->indexed -= from;
 }
 
-static void
-release(struct scorer *s)
-{
-    for (size_t p = 0; p < s->parts; p++)
-        mete__arena_release(s->part[p].arena, (mete__arena_mark){0, 0});
-}
-
 static int
 score_lines(struct scorer *s)
 {
@@ -266,15 +250,14 @@ score_lines(struct scorer *s)
         more = got > 0;
         if (!s->slots)
             continue;
-        release(s);
-        if (!mete__rows_begin(s->rows, s->slots, s->first)) {
+        if (!mete__scoring_begin(&s->scoring, s->slots, s->first)) {
             mete__say("out of memory");
             return METE__EXIT_FAILED;
         }
-        mete__workers_run(mete__engine_workers(s->engine), s->parts, parse_part, s);
+        mete__workers_run(mete__engine_workers(s->scoring.engine), s->scoring.parts, parse_part, s);
         size_t cut = s->slots;
-        if (more && s->rows->group_key[s->slots - 1])
-            cut = mete__rows_last_group(s->rows);
+        if (more && s->scoring.rows->group_key[s->slots - 1])
+            cut = mete__rows_last_group(s->scoring.rows);
         most = cut ? METE__ROWS_MOST : 2 * most;
         if (!cut)
             continue; /* one group fills it: read on */
@@ -292,8 +275,7 @@ score_records(struct scorer *s)
 {
     for (;;) {
         mete_error err = {0};
-        release(s);
-        if (!mete__rows_begin(s->rows, METE__ROWS_MOST, s->first)) {
+        if (!mete__scoring_begin(&s->scoring, METE__ROWS_MOST, s->first)) {
             mete__say("out of memory");
             return METE__EXIT_FAILED;
         }
@@ -302,7 +284,7 @@ score_records(struct scorer *s)
             mete__say("%s", err.message);
         if (got <= 0)
             return got ? mete__exit_of(got) : METE__EXIT_DONE;
-        s->rows->slots = s->slots;
+        s->scoring.rows->slots = s->slots;
         int code = finish_chunk(s, s->slots);
         if (code)
             return code;
@@ -320,17 +302,6 @@ is_table(const char *path)
         length -= 3;
     return length > 4 && (strncmp(path + length - 4, ".csv", 4) == 0 ||
                           strncmp(path + length - 4, ".tsv", 4) == 0);
-}
-
-static bool
-make_parts(struct scorer *s, unsigned threads)
-{
-    s->parts = threads;
-    s->part = calloc(threads, sizeof *s->part);
-    for (size_t p = 0; s->part && p < threads; p++)
-        if (!(s->part[p].arena = mete__arena_new()))
-            return false;
-    return s->part != NULL;
 }
 
 static double
@@ -368,7 +339,7 @@ score_file(struct scorer *s)
         code = METE__EXIT_FAILED;
     }
     if (!code && !s->args->quiet)
-        mete__score_summary(&s->sum, s->args->json, now() - start, stderr);
+        mete__score_summary(&s->scoring.sum, s->args->json, now() - start, stderr);
     return code;
 }
 
@@ -377,43 +348,18 @@ score(mete__config *config, const mete__args *args)
 {
     mete__errors errors = {0};
     struct scorer s = {.args = args};
-    mete__value *run = mete__value_get(mete__config_root(config), "run");
     mete__engine_options options = {.log = mete__log_stderr, .seed = 1};
     options.threads = mete__threads(args, config, &errors);
-    if (run && run->kind == METE__GROUP)
-        options.seed = (uint64_t)mete__value_int(run, "seed", 1, 0, INT64_MAX, &errors);
     int code = METE__EXIT_INPUT;
-    s.engine = mete__engine_open(config, &options, &errors);
-    if (s.engine && !mete__engine_reward(s.engine))
-        mete__errors_add(&errors, "%s: there is no reward = { ... } to score with",
-                         args->operand[0]);
-    if (s.engine && !errors.count)
-        s.rows = mete__rows_new(s.engine, config, &errors);
-    if (!errors.count && s.rows) {
-        bool good =
-            make_parts(&s, options.threads) && mete__score_open(&s.sum, s.engine, args->nodes);
-        if (!good)
-            mete__say("out of memory");
-        code = good ? score_file(&s) : METE__EXIT_FAILED;
-    }
+    if (mete__scoring_open(&s.scoring, config, args->operand[0], &options, args->nodes, &errors))
+        code = score_file(&s);
     mete__report(&errors);
-    for (size_t p = 0; s.part && p < s.parts; p++) {
-        mete__record_free(&s.part[p].record);
-        mete_buffer_free(&s.part[p].path);
-        mete_buffer_free(&s.part[p].out);
-        if (s.part[p].arena)
-            mete__arena_free(s.part[p].arena);
-    }
-    free(s.part);
     mete_buffer_free(&s.lines);
     free(s.begin);
     free(s.number);
-    mete__score_close(&s.sum);
-    mete__rows_free(s.rows);
     if (s.reader)
         mete__reader_close(s.reader);
-    if (s.engine)
-        mete__engine_close(s.engine);
+    mete__scoring_close(&s.scoring);
     return code;
 }
 

@@ -289,7 +289,7 @@ member_names(const mete__value *group)
 static void
 make_group(mete__config *config, const char *path)
 {
-    static const char *const may_lack[] = {"run", "evaluate"};
+    static const char *const may_lack[] = {"run", "evaluate", "serve"};
     for (size_t i = 0; i < sizeof may_lack / sizeof *may_lack; i++) {
         size_t length = strlen(may_lack[i]);
         if (strncmp(path, may_lack[i], length) != 0 || path[length] != '.' ||

@@ -50,6 +50,19 @@ const mete__field *mete__record_find(const mete__record *record, mete_text key);
 int mete__record_path(const mete__record *record, mete_text path, mete__field *out,
                       mete_buffer *text);
 
+/* Walks the elements of a JSON array. Zero it first; free with mete__items_free. */
+typedef struct mete__items {
+    struct mete__scan *scan;
+    mete_buffer text; /* decoded strings, until the next array */
+    bool more;
+} mete__items;
+/* METE_OK, or METE_EDATA where the text begins no array. */
+METE_CHECKED int mete__items_begin(mete__items *items, mete_text array, mete_error *err);
+/* 1 and the next element (its key is empty); 0 after the last, with what follows it not looked at;
+ * or a status. */
+METE_CHECKED int mete__items_next(mete__items *items, mete__field *element, mete_error *err);
+void mete__items_free(mete__items *items);
+
 /* The field `to` of a record is read from key, column or dotted path `from`. */
 typedef struct mete__map {
     mete_text to, from;

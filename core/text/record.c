@@ -77,6 +77,38 @@ mete__record_find(const mete__record *record, mete_text key)
     return NULL;
 }
 
+/* ---- arrays ---------------------------------------------------------------------------------- */
+
+int
+mete__items_begin(mete__items *items, mete_text array, mete_error *err)
+{
+    if (!items->scan && !(items->scan = calloc(1, sizeof *items->scan)))
+        return mete_error_set(err, METE_ENOMEM, "out of memory");
+    if (mete__scan_start(items->scan, array, &items->text) &&
+        mete__scan_array(items->scan, &items->more))
+        return METE_OK;
+    return mete__scan_error(items->scan, err);
+}
+
+int
+mete__items_next(mete__items *items, mete__field *element, mete_error *err)
+{
+    if (!items->more)
+        return 0;
+    element->key = (mete_text){"", 0};
+    if (mete__scan_element(items->scan, element, &items->more))
+        return 1;
+    return mete__scan_error(items->scan, err);
+}
+
+void
+mete__items_free(mete__items *items)
+{
+    mete__scan_free(items->scan);
+    mete_buffer_free(&items->text);
+    *items = (mete__items){0};
+}
+
 /* ---- paths ----------------------------------------------------------------------------------- */
 
 /* Walks `path` from the value `raw`; leaves the value's span in `found`. */

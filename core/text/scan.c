@@ -687,6 +687,25 @@ mete__scan_member(struct mete__scan *scan, mete__field *field, bool *more)
 }
 
 bool
+mete__scan_array(struct mete__scan *scan, bool *more)
+{
+    skip_space(scan);
+    if (scan->at >= scan->end || *scan->at != '[')
+        return fail_unexpected(scan, "'['");
+    scan->at++;
+    skip_space(scan);
+    *more = scan->at >= scan->end || *scan->at != ']';
+    scan->at += !*more;
+    return true;
+}
+
+bool
+mete__scan_element(struct mete__scan *scan, mete__field *field, bool *more)
+{
+    return mete__scan_field(scan, field) && comma(scan, ']', more);
+}
+
+bool
 mete__scan_field(struct mete__scan *scan, mete__field *field)
 {
     return value_field(scan, 1, field);

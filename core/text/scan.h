@@ -40,6 +40,9 @@ bool mete__scan_end(struct mete__scan *scan);
 bool mete__scan_object(struct mete__scan *scan, bool *more);
 /* Its next member, and the comma or bracket after it. */
 bool mete__scan_member(struct mete__scan *scan, mete__field *field, bool *more);
+/* The same for an array and its elements. */
+bool mete__scan_array(struct mete__scan *scan, bool *more);
+bool mete__scan_element(struct mete__scan *scan, mete__field *field, bool *more);
 /* The value at scan->at: into a field (its key left alone), or passed over. */
 bool mete__scan_field(struct mete__scan *scan, mete__field *field);
 bool mete__scan_skip(struct mete__scan *scan);

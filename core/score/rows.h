@@ -1,13 +1,17 @@
-/* rows.h - records of a file as batches for scoring: only what the tree's nodes read is taken.
+/* rows.h - records as batches for scoring: only what the tree's nodes read is taken.
+ *
+ * A prompt may be given as messages, [{"role":..,"content":..}]: its text is the content of the
+ * only one, else "role: content" of each, a blank line between. A response so given is the content
+ * of its last message by the assistant.
  *
  * Filled in parallel by parts; texts are borrowed from the lines where they stand there verbatim,
  * and copied into the part's arena where not. Nothing is allocated per row once warm.
  */
-#ifndef METE_CLI_ROWS_H
-#define METE_CLI_ROWS_H
+#ifndef METE_SCORE_ROWS_H
+#define METE_SCORE_ROWS_H
 
 #include "base/arena.h"
-#include "cli/cli.h"
+#include "engine/engine.h"
 #include "text/reader.h"
 
 /* Rows of one batch unless one group is larger, and the most bytes of lines in one. */
@@ -41,6 +45,7 @@ typedef struct mete__rows {
     mete_text *prompt, *response;
     mete_text *id_json;       /* the record's id as JSON; empty: none */
     uint64_t *group_key;      /* 0: alone */
+    uint32_t *call;           /* first slot of the call that the slot belongs to */
     const char **bad;         /* why the record is no row, or NULL */
     uint64_t *id, *prompt_id; /* by slot, then by row */
     uint32_t *slot_of;        /* [rows] */
@@ -64,6 +69,9 @@ void mete__rows_free(mete__rows *rows);
 /* Room for so many slots, the first of which is record `number` (from 1); what was there is gone.
  * false: out of memory. */
 bool mete__rows_begin(mete__rows *rows, size_t slots, uint64_t number);
+/* From slot `first` on, `slots` are the records of a call of their own, numbered from the first's
+ * number on: they are in no group with others, and are scored as if they were alone. */
+void mete__rows_call(mete__rows *rows, size_t first, size_t slots);
 /* Record `slot`, and the line its texts may be borrowed from ({NULL, 0}:
  * none). */
 void mete__rows_take(mete__rows *rows, size_t slot, mete__part *part, const mete__record *record,

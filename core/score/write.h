@@ -1,13 +1,16 @@
-/* score_write.h - the lines `mete score` writes, and its summary. */
-#ifndef METE_CLI_SCORE_WRITE_H
-#define METE_CLI_SCORE_WRITE_H
+/* write.h - scores as JSON lines, and their summary. */
+#ifndef METE_SCORE_WRITE_H
+#define METE_SCORE_WRITE_H
 
-#include "cli/rows.h"
+#include "score/rows.h"
+
+#include <stdio.h>
 
 /* A node whose scores are written. */
 typedef struct mete__shown {
     const mete_node *node;
-    char *key; /* "name": as JSON */
+    const char *name; /* lives as long as the engine */
+    char *key;        /* "name": as JSON */
     size_t key_length;
     const mete_scores *scores; /* of the chunk; NULL: it was not evaluated */
     double sum;
@@ -28,6 +31,9 @@ bool mete__score_open(mete__report_sum *sum, mete__engine *engine, bool full);
 void mete__score_close(mete__report_sum *sum);
 /* Takes the scores of the chunk just scored into the summary. */
 void mete__score_begin(mete__report_sum *sum, const mete__rows *rows, size_t slots);
+const char *mete__status_name(uint8_t status);
+/* The value of a number as scores are written: null where it is none. */
+int mete__put_score(mete_buffer *out, double number);
 /* Appends the lines of slots [from, to). */
 void mete__score_write(const mete__report_sum *sum, const mete__rows *rows, size_t from, size_t to,
                        mete_buffer *out);

@@ -1,7 +1,7 @@
-/* score_write.c - scores as JSON lines: keys are made once, numbers are the shortest that read back
+/* write.c - scores as JSON lines: keys are made once, numbers are the shortest that read back
  * the same, and a small whole number is written without asking for that.
  */
-#include "cli/score_write.h"
+#include "score/write.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -10,8 +10,8 @@
 
 static const char *const status_word[] = {"valid", "not_applicable", "failed", "timed_out"};
 
-static const char *
-status_name(uint8_t status)
+const char *
+mete__status_name(uint8_t status)
 {
     return status_word[status < 4 ? status : METE_FAILED];
 }
@@ -53,7 +53,8 @@ mete__score_open(mete__report_sum *sum, mete__engine *engine, bool full)
             sum->shown[sum->showns++].node = node[i];
     for (size_t i = 0; i < sum->showns; i++) {
         mete_buffer key = {0};
-        mete_json_put_text(&key, mete_text_from(handle(engine, sum->shown[i].node)));
+        sum->shown[i].name = handle(engine, sum->shown[i].node);
+        mete_json_put_text(&key, mete_text_from(sum->shown[i].name));
         mete_buffer_byte(&key, ':');
         if (key.status)
             return false;
@@ -133,6 +134,15 @@ put_double(char *at, double number)
     return at + mete__number_write(at, number);
 }
 
+int
+mete__put_score(mete_buffer *out, double number)
+{
+    if (mete_buffer_reserve(out, 40))
+        return out->status;
+    out->length = (size_t)(put_double(out->data + out->length, number) - out->data);
+    return METE_OK;
+}
+
 static void
 put_reason(mete_buffer *out, const char *status, const char *reason)
 {
@@ -154,7 +164,7 @@ put_full(const mete__shown *shown, size_t row, mete_buffer *out)
     bool any = false;
     mete_buffer_string(out, "{\"value\":");
     mete_json_put_number(out, scores->status[row] == METE_VALID ? scores->episode[row] : NAN);
-    put_reason(out, status_name(scores->status[row]),
+    put_reason(out, mete__status_name(scores->status[row]),
                scores->status[row] == METE_VALID ? NULL : mete__node_reason(node, row));
     if (scores->spread) {
         mete_buffer_string(out, ",\"spread\":");
@@ -223,7 +233,8 @@ put_line(const mete__report_sum *sum, const mete__rows *rows, size_t slot, uint6
     if (row == UINT32_MAX)
         put_reason(out, "failed", rows->bad[slot]);
     else if (!valid)
-        put_reason(out, status_name(root->status[row]), mete__node_reason(sum->shown[0].node, row));
+        put_reason(out, mete__status_name(root->status[row]),
+                   mete__node_reason(sum->shown[0].node, row));
     if (row != UINT32_MAX)
         put_nodes(sum, row, out);
     mete_buffer_append(out, "}\n", 2);
@@ -234,7 +245,7 @@ mete__score_write(const mete__report_sum *sum, const mete__rows *rows, size_t fr
                   mete_buffer *out)
 {
     for (size_t slot = from; slot < to; slot++)
-        put_line(sum, rows, slot, rows->number + slot, out);
+        put_line(sum, rows, slot, rows->number + slot - rows->call[slot], out);
 }
 
 /* ---- the summary ----------------------------------------------------------------------------- */

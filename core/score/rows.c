@@ -3,12 +3,14 @@
  * Invariants: a slot is written by one part only; a row lacking a required column, or whose value
  * has the wrong type, is bad and in no batch: never a made-up value.
  */
-#include "cli/rows.h"
+#include "score/rows.h"
 
 #include <math.h>
 #include <mete/random.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "score/messages.h"
 
 static size_t
 element_size(uint32_t level, uint32_t element)
@@ -134,7 +136,7 @@ free_slots(mete__rows *rows)
 {
     void *all[] = {rows->prompt,     rows->response,  rows->id_json, rows->group_key, rows->bad,
                    rows->id,         rows->prompt_id, rows->slot_of, rows->group,     rows->zero,
-                   rows->step_begin, rows->zeros,     rows->ones};
+                   rows->step_begin, rows->zeros,     rows->ones,    rows->call};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
     for (size_t i = 0; i < rows->wanteds; i++) {
@@ -172,8 +174,10 @@ mete__rows_begin(mete__rows *rows, size_t slots, uint64_t number)
 {
     rows->number = number;
     rows->slots = slots;
-    if (slots <= rows->room)
+    if (rows->room && slots <= rows->room) {
+        mete__rows_call(rows, 0, slots);
         return true;
+    }
     size_t n = slots + 1;
     bool good = true;
     free_slots(rows);
@@ -186,6 +190,7 @@ mete__rows_begin(mete__rows *rows, size_t slots, uint64_t number)
     rows->prompt_id = take_array(n, sizeof *rows->prompt_id, &good);
     rows->slot_of = take_array(n, sizeof *rows->slot_of, &good);
     rows->group = take_array(n, sizeof *rows->group, &good);
+    rows->call = take_array(n, sizeof *rows->call, &good);
     rows->zero = take_array(n, sizeof *rows->zero, &good);
     rows->step_begin = take_array(n, sizeof *rows->step_begin, &good);
     rows->zeros = take_array(n, 1, &good);
@@ -203,6 +208,13 @@ mete__rows_begin(mete__rows *rows, size_t slots, uint64_t number)
     }
     rows->room = good ? slots : 0;
     return good;
+}
+
+void
+mete__rows_call(mete__rows *rows, size_t first, size_t slots)
+{
+    for (size_t i = first; i < first + slots; i++)
+        rows->call[i] = (uint32_t)first;
 }
 
 /* ---- one record ------------------------------------------------------------------------------ */
@@ -289,14 +301,14 @@ store_number(const mete__wanted *w, size_t slot, double number)
     }
 }
 
-/* A list of texts; one text stands for a list of one. */
+/* A list of texts; one text stands for a list of one, a number is the text it is written as. */
 static bool
 store_list(mete__part *part, const mete__wanted *w, size_t slot, const mete__field *field,
            mete_text line)
 {
     mete_texts *out = &((mete_texts *)(void *)w->value)[slot];
     mete_text *item;
-    if (field->type == METE_JSON_STRING) {
+    if (field->type == METE_JSON_STRING || field->type == METE_JSON_NUMBER) {
         out->item = item = mete__arena_take(part->arena, sizeof *item);
         out->count = 1;
         if (item)
@@ -316,7 +328,7 @@ store_list(mete__part *part, const mete__wanted *w, size_t slot, const mete__fie
             *item = keep(part, mete_json_text(v), (mete_text){NULL, 0});
             continue;
         }
-        good = w->element == METE_JSON;
+        good = w->element == METE_JSON || mete_json_kind(v) == METE_JSON_NUMBER;
         mete_json_put(&encoded, v);
         *item = keep(part, mete_buffer_view(&encoded), (mete_text){NULL, 0});
         mete_buffer_free(&encoded);
@@ -385,6 +397,23 @@ identity(const mete__rows *rows, size_t slot)
     return id;
 }
 
+/* The text of a prompt or response, which may be given as messages. */
+static mete_text
+spoken(mete__part *part, const mete__field *field, bool answer, mete_text line)
+{
+    if (field->type != METE_JSON_ARRAY)
+        return keep(part, field->text, line);
+    mete_buffer said = {0};
+    bool found = answer ? mete__messages_answer(field->text, &said)
+                        : mete__messages_prompt(field->text, SIZE_MAX, &said);
+    mete_text text = keep(part, found ? mete_buffer_view(&said) : field->text,
+                          found ? (mete_text){NULL, 0} : line);
+    if (!found && answer)
+        text.data = NULL;
+    mete_buffer_free(&said);
+    return text;
+}
+
 void
 mete__rows_take(mete__rows *rows, size_t slot, mete__part *part, const mete__record *record,
                 mete_text line)
@@ -393,8 +422,8 @@ mete__rows_take(mete__rows *rows, size_t slot, mete__part *part, const mete__rec
     const mete__field *field = find(part, record, rows->prompt_from, &room);
     rows->id_json[slot] = (mete_text){NULL, 0};
     rows->bad[slot] = NULL;
-    rows->id[slot] = rows->number + slot;
-    rows->prompt[slot] = field ? keep(part, field->text, line) : (mete_text){"", 0};
+    rows->id[slot] = rows->number + slot - rows->call[slot];
+    rows->prompt[slot] = field ? spoken(part, field, false, line) : (mete_text){"", 0};
     field = find(part, record, rows->group_from, &room);
     rows->group_key[slot] = field && field->type != METE_JSON_NULL
                                 ? hash_text((uint64_t)field->type, field->text) | 1
@@ -402,8 +431,9 @@ mete__rows_take(mete__rows *rows, size_t slot, mete__part *part, const mete__rec
     field = find(part, record, rows->id_from, &room);
     rows->id_json[slot] = field ? as_json(part, field, line) : (mete_text){NULL, 0};
     field = find(part, record, rows->response_from, &room);
-    rows->response[slot] = field ? keep(part, field->text, line) : (mete_text){"", 0};
-    if (!field || field->type != METE_JSON_STRING) {
+    rows->response[slot] = field ? spoken(part, field, true, line) : (mete_text){"", 0};
+    if (!field || !rows->response[slot].data ||
+        (field->type != METE_JSON_STRING && field->type != METE_JSON_ARRAY)) {
         char reason[200];
         snprintf(reason, sizeof reason, "the response, \"%.*s\", is %s",
                  (int)(rows->response_from.length < 99 ? rows->response_from.length : 99),
@@ -433,8 +463,8 @@ mete__rows_take(mete__rows *rows, size_t slot, mete__part *part, const mete__rec
 static bool
 same_group(const mete__rows *rows, size_t a, size_t b)
 {
-    return rows->group_key[a] && rows->group_key[a] == rows->group_key[b] && !rows->bad[a] &&
-           !rows->bad[b];
+    return rows->group_key[a] && rows->group_key[a] == rows->group_key[b] &&
+           rows->call[a] == rows->call[b] && !rows->bad[a] && !rows->bad[b];
 }
 
 size_t
