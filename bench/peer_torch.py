@@ -54,10 +54,10 @@ def check(path, count):
 def time_act(net, x, n):
     x, each = x[:n], []
     for _ in range(15):
-        t = time.perf_counter()
+        t = time.process_time()
         for _ in range(100):
             net.act(x)
-        each.append(1e4 * (time.perf_counter() - t))
+        each.append(1e4 * (time.process_time() - t))
     return statistics.median(each)
 
 
@@ -104,7 +104,7 @@ def train(lanes, steps, minibatch, epochs, iterations):
     optimiser = torch.optim.Adam(net.parameters(), 3e-4)
     seen, each, updates = torch.from_numpy(env.s), [], []
     for k in range(iterations + 1):
-        t = time.perf_counter()
+        t = time.process_time()
         x, a, logp, value, reward, over = [], [], [], [], [], []
         for _ in range(steps):
             action, lp, v = net.act(seen)
@@ -122,11 +122,11 @@ def train(lanes, steps, minibatch, epochs, iterations):
         b = {"x": torch.cat(x), "a": torch.cat(a), "logp": torch.cat(logp), "adv": torch.cat(adv)}
         b["target"] = b["adv"] + torch.cat(value)
         b["adv"] = (b["adv"] - b["adv"].mean()) / (b["adv"].std() + 1e-8)
-        u = time.perf_counter()
+        u = time.process_time()
         update(net, optimiser, b, epochs, minibatch)
         if k:
-            updates.append(lanes * steps * epochs / (time.perf_counter() - u))
-            each.append(lanes * steps / (time.perf_counter() - t))
+            updates.append(lanes * steps * epochs / (time.process_time() - u))
+            each.append(lanes * steps / (time.process_time() - t))
     return {"steps": statistics.median(each), "updates": statistics.median(updates)}
 
 

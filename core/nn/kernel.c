@@ -68,11 +68,26 @@ mete__nn_fingerprint(char *out, size_t size)
     snprintf(out, size, "%s; threads %d", openblas_get_config(), openblas_get_num_threads());
 }
 
-/* exp by 2^n times a polynomial on [-ln2/2, ln2/2]; below -87.3 the result is 0. */
+/* Where exp and tanh clip what they are given. A loop reads them once: gcc must not know them, or
+ * it works out the rest of the function for a clipped number, and branches to it instead of going
+ * on with vectors. */
+struct clips {
+    float most, least;
+};
+static const volatile struct clips exp_clips = {88.0f, -87.3f}, tanh_clips = {7.90531f, -7.90531f};
+
 static inline float
-exp_one(float x)
+clip(float x, struct clips at)
 {
-    float clipped = x > 88.0f ? 88.0f : (x < -87.3f ? -87.3f : x);
+    float y = x > at.most ? at.most : x;
+    return y < at.least ? at.least : y;
+}
+
+/* exp by 2^n times a polynomial on [-ln2/2, ln2/2]; below -87.3 the power is 0, and the result. */
+static inline float
+exp_one(float x, struct clips at)
+{
+    float clipped = clip(x, at);
     float n = clipped * 1.44269504f;
     n = (n + 12582912.0f) - 12582912.0f; /* to the nearest integer */
     float r = clipped - n * 0.693145752f;
@@ -88,23 +103,23 @@ exp_one(float x)
     union {
         int32_t bits;
         float value;
-    } power = {.bits = ((int32_t)n + 127) * 8388608};
-    float result = p * power.value;
-    return x < -87.3f ? 0.0f : result;
+    } power = {.bits = ((int32_t)n + 127) * 8388608 & -(int32_t) !(x < at.least)};
+    return p * power.value;
 }
 
 METE_WIDE void
 mete__exp(const float *x, float *out, size_t n)
 {
+    const struct clips at = exp_clips;
     for (size_t i = 0; i < n; i++)
-        out[i] = exp_one(x[i]);
+        out[i] = exp_one(x[i], at);
 }
 
 /* A rational minimax fit, odd over even, on [-7.9, 7.9], past which float32's tanh is 1. */
 static inline float
-tanh_one(float x)
+tanh_one(float x, struct clips at)
 {
-    float v = x > 7.90531f ? 7.90531f : (x < -7.90531f ? -7.90531f : x);
+    float v = clip(x, at);
     float s = v * v;
     float p = -2.76076848e-16f;
     p = p * s + 2.00018790e-13f;
@@ -123,15 +138,17 @@ tanh_one(float x)
 METE_WIDE void
 mete__tanh(float *x, size_t n)
 {
+    const struct clips at = tanh_clips;
     for (size_t i = 0; i < n; i++)
-        x[i] = tanh_one(x[i]);
+        x[i] = tanh_one(x[i], at);
 }
 
 METE_WIDE void
 mete__sigmoid(float *x, size_t n)
 {
+    const struct clips at = exp_clips;
     for (size_t i = 0; i < n; i++)
-        x[i] = 1 / (1 + exp_one(-x[i]));
+        x[i] = 1 / (1 + exp_one(-x[i], at));
 }
 
 METE_WIDE static void
@@ -145,15 +162,18 @@ relu(float *x, size_t n)
 METE_WIDE static void
 gelu(float *x, size_t n)
 {
+    const struct clips at = tanh_clips;
     for (size_t i = 0; i < n; i++)
-        x[i] = 0.5f * x[i] * (1 + tanh_one(0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
+        x[i] =
+            0.5f * x[i] * (1 + tanh_one(0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i]), at));
 }
 
 METE_WIDE static void
 gelu_slope(const float *restrict x, float *restrict slope, size_t n)
 {
+    const struct clips at = tanh_clips;
     for (size_t i = 0; i < n; i++) {
-        float v = x[i], t = tanh_one(0.79788456f * (v + 0.044715f * v * v * v));
+        float v = x[i], t = tanh_one(0.79788456f * (v + 0.044715f * v * v * v), at);
         slope[i] = 0.5f * (1 + t) + 0.5f * v * (1 - t * t) * 0.79788456f * (1 + 0.134145f * v * v);
     }
 }
@@ -162,15 +182,17 @@ gelu_slope(const float *restrict x, float *restrict slope, size_t n)
 METE_WIDE static void
 silu(float *x, size_t n)
 {
+    const struct clips at = exp_clips;
     for (size_t i = 0; i < n; i++)
-        x[i] = x[i] / (1 + exp_one(-x[i]));
+        x[i] = x[i] / (1 + exp_one(-x[i], at));
 }
 
 METE_WIDE static void
 silu_slope(const float *restrict x, float *restrict slope, size_t n)
 {
+    const struct clips at = exp_clips;
     for (size_t i = 0; i < n; i++) {
-        float gate = 1 / (1 + exp_one(-x[i]));
+        float gate = 1 / (1 + exp_one(-x[i], at));
         slope[i] = gate * (1 + x[i] * (1 - gate));
     }
 }
@@ -291,18 +313,19 @@ mete__max(const float *x, size_t n)
 METE_WIDE double
 mete__exp_sum(const float *x, size_t n, float less)
 {
+    const struct clips at = exp_clips;
     float part[16] = {0};
     double sum = 0;
     size_t i = 0;
     for (; n < 16 && i < n; i++)
-        sum += (double)exp_one(x[i] - less);
+        sum += (double)exp_one(x[i] - less, at);
     if (n < 16)
         return sum;
     for (; i + 16 <= n; i += 16)
         for (size_t k = 0; k < 16; k++)
-            part[k] += exp_one(x[i + k] - less);
+            part[k] += exp_one(x[i + k] - less, at);
     for (; i < n; i++)
-        part[i & 15] += exp_one(x[i] - less);
+        part[i & 15] += exp_one(x[i] - less, at);
     for (size_t k = 0; k < 16; k++)
         sum += (double)part[k];
     return sum;
@@ -311,8 +334,9 @@ mete__exp_sum(const float *x, size_t n, float less)
 METE_WIDE void
 mete__exp_less(const float *x, float *out, size_t n, float less)
 {
+    const struct clips at = exp_clips;
     for (size_t i = 0; i < n; i++)
-        out[i] = exp_one(x[i] - less);
+        out[i] = exp_one(x[i] - less, at);
 }
 
 METE_WIDE float

@@ -38,8 +38,8 @@ gru_forward(float *gates, float *hu, const float *before, size_t hidden, float *
 }
 
 METE_WIDE static void
-gru_backward(float *gates, float *hu, const float *before, const float *after, size_t hidden,
-             float *dstate)
+gru_backward(float *restrict gates, float *restrict hu, const float *restrict before,
+             const float *after, size_t hidden, float *restrict dstate)
 {
     (void)after;
     for (size_t k = 0; k < hidden; k++) {
@@ -74,8 +74,8 @@ lstm_forward(float *gates, float *hu, const float *before, size_t hidden, float 
 }
 
 METE_WIDE static void
-lstm_backward(float *gates, float *hu, const float *before, const float *after, size_t hidden,
-              float *dstate)
+lstm_backward(float *restrict gates, float *hu, const float *restrict before, const float *after,
+              size_t hidden, float *restrict dstate)
 {
     (void)hu;
     for (size_t from = 0; from < hidden; from += PIECE) {
