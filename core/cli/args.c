@@ -35,6 +35,7 @@ static const struct option table[] = {
     {"arm", required_argument, NULL, METE__TAKES_ARM},
     {"over", required_argument, NULL, METE__TAKES_OVER},
     {"method", required_argument, NULL, METE__TAKES_METHOD},
+    {"kind", required_argument, NULL, METE__TAKES_METHOD},
     {"trials", required_argument, NULL, METE__TAKES_TRIALS},
     {"metric", required_argument, NULL, METE__TAKES_METRIC},
     {"until", required_argument, NULL, METE__TAKES_UNTIL},

@@ -10,13 +10,16 @@
 #define MOST_BYTES ((size_t)1 << 30)
 
 static const char usage[] =
-    "usage: mete tokeniser train FILE... --vocab N [--split NAME] [--out FILE]\n"
+    "usage: mete tokeniser train FILE... --vocab N [--kind KIND] [--split NAME] [--out FILE]\n"
     "       mete tokeniser encode TOKENIZER [--in FILE] [--out FILE] [--json]\n"
     "       mete tokeniser decode TOKENIZER [--in FILE] [--out FILE]\n\n"
-    "train learns a byte-level BPE from text files (plain or gzip) and writes its tokenizer.json.\n"
+    "train learns a byte-level BPE, or the most frequent words, from text files (plain or gzip) "
+    "and\n"
+    "writes its tokenizer.json.\n"
     "encode writes the token numbers of a text; special tokens written in it are recognised.\n"
     "decode writes the text of token numbers, byte for byte.\n\n"
-    "  --vocab N     tokens to learn, the 256 bytes and <|endoftext|> (number 0) among them\n"
+    "  --vocab N     tokens to learn, <|endoftext|> (number 0) and BPE's 256 bytes among them\n"
+    "  --kind KIND   bpe (default), or words: other words are <|unknown|> (number 1)\n"
     "  --split NAME  how text is cut into pieces: gpt2 (default), llama3, qwen2 or none\n"
     "  --in FILE     the text, or the numbers (default: standard input)\n"
     "  --out FILE    where the result goes (default: standard output)\n"
@@ -63,21 +66,24 @@ split_of(const char *name, mete_split *split)
 static int
 learn(const mete__args *args, const mete_text *text, size_t texts, mete_split split)
 {
-    static const char *const special[] = {"<|endoftext|>"};
+    static const char *const special[] = {"<|endoftext|>", "<|unknown|>"};
+    bool words = args->method && strcmp(args->method, "words") == 0;
     mete_error err = {0};
     mete_buffer out = {0};
-    mete_bpe_plan plan = {.size = sizeof plan,
-                          .vocabulary = (size_t)args->vocab,
-                          .split = split,
-                          .special = special,
-                          .specials = 1};
+    mete_token_plan plan = {.size = sizeof plan,
+                            .vocabulary = (size_t)args->vocab,
+                            .split = split,
+                            .special = special,
+                            .specials = words ? 2 : 1,
+                            .kind = words ? METE_TOKENS_WORDS : METE_TOKENS_BPE,
+                            .unknown = 1};
     mete_tokeniser *t = mete_tokeniser_train(text, texts, &plan, &err);
     if (!t)
         return complain(&err);
     int code = mete_tokeniser_write(t, &out) ? METE__EXIT_FAILED : write_result(args->out, &out);
     if (code == METE__EXIT_DONE && mete_tokeniser_size(t) < plan.vocabulary)
-        mete__say("the text gives %zu tokens, not %zu: no pair is left", mete_tokeniser_size(t),
-                  plan.vocabulary);
+        mete__say("the text gives %zu tokens, not %zu: no %s is left", mete_tokeniser_size(t),
+                  plan.vocabulary, words ? "word" : "pair");
     mete_buffer_free(&out);
     mete_tokeniser_free(t);
     return code;
@@ -91,6 +97,8 @@ train(const mete__args *args)
     int code = split_of(args->split, &split);
     if (code)
         return code;
+    if (args->method && strcmp(args->method, "bpe") && strcmp(args->method, "words"))
+        return mete__misused("tokeniser", "--kind is bpe or words, not \"%s\"", args->method);
     if (!args->vocab || !files)
         return mete__misused("tokeniser", "train wants %s", files ? "--vocab N" : "text files");
     mete_buffer *bytes = calloc(files, sizeof *bytes);
@@ -182,8 +190,8 @@ mete__command_tokeniser(int argc, char **argv)
 {
     mete__args args;
     int code;
-    unsigned takes =
-        METE__TAKES_IN | METE__TAKES_OUT | METE__TAKES_JSON | METE__TAKES_VOCAB | METE__TAKES_SPLIT;
+    unsigned takes = METE__TAKES_IN | METE__TAKES_OUT | METE__TAKES_JSON | METE__TAKES_VOCAB |
+                     METE__TAKES_SPLIT | METE__TAKES_METHOD;
     if (!mete__args_read(argc, argv, takes, 2, 4096, usage, &args, &code))
         return code;
     const char *what = args.operand[0];

@@ -382,6 +382,8 @@ mete__tokeniser_finish(mete_tokeniser *t, mete_error *err)
     if (status)
         return no_memory(err);
     t->whole = missing < 0;
+    if (t->words)
+        return mete__split_compile(t, err);
     if (!t->whole && t->unknown < 0)
         return mete_error_set(err, METE_ENOTSUP,
                               "model.vocab has no token for byte 0x%02x, and there is no unk_token",

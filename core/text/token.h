@@ -86,6 +86,7 @@ struct mete_tokeniser {
     size_t pairs;
     int32_t unknown; /* or -1 */
     bool fuse_unknown, ignore_merges, byte_fallback;
+    bool words; /* a piece is a token or unknown: no merges */
 
     mete__added *added;
     size_t addeds;

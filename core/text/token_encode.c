@@ -104,6 +104,19 @@ whole_token(struct run *run, mete_text piece)
     return mete__byte_names(name, piece) ? -1 : mete__token_find(run->t, mete_buffer_view(name));
 }
 
+/* Of a vocabulary of words. What only spells a special token is none. */
+static int
+encode_word(struct run *run, mete_text piece, size_t at)
+{
+    int32_t id = whole_token(run, piece);
+    if (make_room(run, 1))
+        return METE_ENOMEM;
+    if (id < 0 || run->t->token[id].special)
+        id = run->t->unknown;
+    emit(run, (uint32_t)id, at, at + piece.length);
+    return METE_OK;
+}
+
 /* A vocabulary that lacks bytes: the tokens of the unknown ones stand for as many bytes as were
  * fused, so nothing here is cached. */
 static int
@@ -181,6 +194,8 @@ encode_piece(struct run *run, mete_text piece, size_t at)
 {
     const mete_tokeniser *t = run->t;
     struct line *line = NULL, wanted;
+    if (t->words)
+        return encode_word(run, piece, at);
     if (!t->whole)
         return encode_partly(run, piece, at);
     if (piece.length <= CACHE_BYTES) {

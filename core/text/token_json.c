@@ -148,16 +148,20 @@ read_unknown(mete_tokeniser *t, const mete_json *model, mete_error *err)
 }
 
 static int
-read_model(mete_tokeniser *t, const mete_json *model, mete_error *err)
+read_words(mete_tokeniser *t, const mete_json *model, mete_error *err)
+{
+    int status;
+    t->words = true;
+    if ((status = read_vocabulary(t, model, err)) || (status = read_unknown(t, model, err)))
+        return status;
+    return t->unknown < 0 ? wrong(err, "model.unk_token", "in model.vocab") : METE_OK;
+}
+
+static int
+read_bpe(mete_tokeniser *t, const mete_json *model, mete_error *err)
 {
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     int status;
-    if (mete_json_kind(model) != METE_JSON_OBJECT)
-        return wrong(err, "model", "an object");
-    /* Files from before `type` was written are of BPE where they have merges. */
-    if (!type_is(model, "BPE") &&
-        !(is_absent(mete_json_get(model, "type")) && mete_json_get(model, "merges")))
-        return refuse(err, "model.type", "only BPE is read");
     const mete_json *dropout = mete_json_get(model, "dropout");
     if (!is_absent(dropout) && mete_json_number(dropout) != 0)
         return refuse(err, "model.dropout", "only null is read");
@@ -172,6 +176,20 @@ read_model(mete_tokeniser *t, const mete_json *model, mete_error *err)
         (status = read_vocabulary(t, model, err)) || (status = read_unknown(t, model, err)))
         return status;
     return read_merges(t, model, err);
+}
+
+static int
+read_model(mete_tokeniser *t, const mete_json *model, mete_error *err)
+{
+    if (mete_json_kind(model) != METE_JSON_OBJECT)
+        return wrong(err, "model", "an object");
+    if (type_is(model, "WordLevel"))
+        return read_words(t, model, err);
+    /* Files from before `type` was written are of BPE where they have merges. */
+    if (type_is(model, "BPE") ||
+        (is_absent(mete_json_get(model, "type")) && mete_json_get(model, "merges")))
+        return read_bpe(t, model, err);
+    return refuse(err, "model.type", "only BPE and WordLevel are read");
 }
 
 static int
@@ -527,23 +545,10 @@ put_template(const mete_tokeniser *t, mete_buffer *out)
 }
 
 static void
-put_model(const mete_tokeniser *t, mete_buffer *out)
+put_vocabulary(const mete_tokeniser *t, mete_buffer *out)
 {
     bool first = true;
-    mete_buffer_string(out, "  \"model\": {\n    \"type\": \"BPE\", \"dropout\": null, "
-                            "\"unk_token\": ");
-    if (t->unknown >= 0)
-        mete_json_put_text(out, mete__token_name(t, (uint32_t)t->unknown));
-    else
-        mete_buffer_string(out, "null");
-    mete_buffer_string(out, ", \"continuing_subword_prefix\": null, \"end_of_word_suffix\": null,\n"
-                            "    ");
-    put_flag(out, "fuse_unk", t->fuse_unknown);
-    mete_buffer_string(out, ", ");
-    put_flag(out, "byte_fallback", t->byte_fallback);
-    mete_buffer_string(out, ", ");
-    put_flag(out, "ignore_merges", t->ignore_merges);
-    mete_buffer_string(out, ",\n    \"vocab\": {");
+    mete_buffer_string(out, "    \"vocab\": {");
     for (size_t i = 0; i < t->size; i++) {
         if (!t->token[i].known || t->token[i].outside)
             continue;
@@ -552,7 +557,44 @@ put_model(const mete_tokeniser *t, mete_buffer *out)
         mete_buffer_format(out, ": %zu", i);
         first = false;
     }
-    mete_buffer_string(out, "\n    },\n    \"merges\": [");
+    mete_buffer_string(out, "\n    }");
+}
+
+static void
+put_unknown(const mete_tokeniser *t, mete_buffer *out)
+{
+    mete_buffer_string(out, "\"unk_token\": ");
+    if (t->unknown >= 0)
+        mete_json_put_text(out, mete__token_name(t, (uint32_t)t->unknown));
+    else
+        mete_buffer_string(out, "null");
+}
+
+static void
+put_words(const mete_tokeniser *t, mete_buffer *out)
+{
+    mete_buffer_string(out, "  \"model\": {\n    \"type\": \"WordLevel\", ");
+    put_unknown(t, out);
+    mete_buffer_string(out, ",\n");
+    put_vocabulary(t, out);
+    mete_buffer_string(out, "\n  }\n}\n");
+}
+
+static void
+put_bpe(const mete_tokeniser *t, mete_buffer *out)
+{
+    mete_buffer_string(out, "  \"model\": {\n    \"type\": \"BPE\", \"dropout\": null, ");
+    put_unknown(t, out);
+    mete_buffer_string(out, ", \"continuing_subword_prefix\": null, \"end_of_word_suffix\": null,\n"
+                            "    ");
+    put_flag(out, "fuse_unk", t->fuse_unknown);
+    mete_buffer_string(out, ", ");
+    put_flag(out, "byte_fallback", t->byte_fallback);
+    mete_buffer_string(out, ", ");
+    put_flag(out, "ignore_merges", t->ignore_merges);
+    mete_buffer_string(out, ",\n");
+    put_vocabulary(t, out);
+    mete_buffer_string(out, ",\n    \"merges\": [");
     for (size_t i = 0; i < t->merges; i++) {
         mete_buffer_string(out, i ? ",\n      [" : "\n      [");
         mete_json_put_text(out, mete__token_name(t, t->merge[i].left));
@@ -575,6 +617,6 @@ mete_tokeniser_write(const mete_tokeniser *t, mete_buffer *out)
     put_template(t, out);
     mete_buffer_string(out, "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, "
                             "\"trim_offsets\": true, \"use_regex\": true},\n");
-    put_model(t, out);
+    (t->words ? put_words : put_bpe)(t, out);
     return out->status;
 }

@@ -1,4 +1,5 @@
-/* token_train.c - learns the merges of byte-level BPE from texts (Sennrich et al. 2016).
+/* token_train.c - learns the merges of byte-level BPE from texts (Sennrich et al. 2016), or the
+ * most frequent words.
  *
  * Pieces are counted once, so a step costs what changes: the words that hold the merged pair. A
  * heap gives the most frequent pair; its counts go stale and are corrected when they come up: a
@@ -381,7 +382,7 @@ make_token(struct trainer *tr, uint32_t left, uint32_t right, uint32_t *made)
 }
 
 static int
-learn(struct trainer *tr, const mete_bpe_plan *plan)
+learn(struct trainer *tr, const mete_token_plan *plan)
 {
     uint64_t least = plan->least ? plan->least : 1;
     int status = METE_OK;
@@ -408,11 +409,56 @@ learn(struct trainer *tr, const mete_bpe_plan *plan)
     return status;
 }
 
+/* ---- words as tokens ------------------------------------------------------------------------- */
+
+struct spelt {
+    uint64_t count;
+    mete_text name; /* in the byte alphabet */
+};
+
+static int
+by_count(const void *a, const void *b)
+{
+    const struct spelt *x = a, *y = b;
+    if (x->count != y->count)
+        return x->count < y->count ? 1 : -1;
+    size_t least = x->name.length < y->name.length ? x->name.length : y->name.length;
+    int order = memcmp(x->name.data, y->name.data, least);
+    return order ? order : (x->name.length > y->name.length) - (x->name.length < y->name.length);
+}
+
+static int
+take_words(struct trainer *tr, const mete_token_plan *plan)
+{
+    mete_buffer names = {0};
+    struct spelt *all = calloc(tr->words + 1, sizeof *all);
+    int status = all ? METE_OK : no_memory(tr);
+    for (size_t i = 0; i < tr->words && !status; i++) {
+        size_t from = names.length;
+        if (mete__byte_names(&names, word_text(tr, &tr->word[i])))
+            status = no_memory(tr);
+        all[i] = (struct spelt){tr->word[i].count, {NULL, names.length - from}};
+    }
+    for (size_t i = 0, at = 0; i < tr->words && !status; at += all[i++].name.length)
+        all[i].name.data = names.data + at;
+    if (!status)
+        qsort(all, tr->words, sizeof *all, by_count);
+    for (size_t i = 0; i < tr->words && tr->t->size < plan->vocabulary && !status; i++) {
+        if (all[i].count < plan->least)
+            break;
+        if (mete__token_find(tr->t, all[i].name) < 0)
+            status = mete__token_add(tr->t, (uint32_t)tr->t->size, all[i].name, tr->err);
+    }
+    free(all);
+    mete_buffer_free(&names);
+    return status;
+}
+
 /* ---- the call -------------------------------------------------------------------------------- */
 
 /* Specials, then the bytes as GPT-2 numbers them: in the order of their characters. */
 static int
-start_tokens(mete_tokeniser *t, const mete_bpe_plan *plan, mete_error *err)
+start_tokens(mete_tokeniser *t, const mete_token_plan *plan, mete_error *err)
 {
     uint32_t next = 0;
     int status = METE_OK;
@@ -425,7 +471,7 @@ start_tokens(mete_tokeniser *t, const mete_bpe_plan *plan, mete_error *err)
         if (!status)
             t->token[next++].outside = false; /* the reference's trainer has it in the vocabulary */
     }
-    for (uint32_t code = 0; code < 0x144 && !status; code++) {
+    for (uint32_t code = 0; code < 0x144 && !status && !t->words; code++) {
         mete_buffer name = {0}, byte = {0};
         mete_buffer_code(&name, code);
         if (mete__byte_values(&byte, mete_buffer_view(&name)) == 1) {
@@ -459,22 +505,28 @@ trainer_free(struct trainer *tr)
 }
 
 static int
-check_plan(const mete_bpe_plan *plan, mete_error *err)
+check_plan(const mete_token_plan *plan, mete_error *err)
 {
     if (plan->size < sizeof *plan)
-        return mete_error_set(err, METE_EINVAL, "mete_bpe_plan: size is %zu, not %zu", plan->size,
+        return mete_error_set(err, METE_EINVAL, "mete_token_plan: size is %zu, not %zu", plan->size,
                               sizeof *plan);
-    if (plan->vocabulary < 256 + plan->specials || plan->vocabulary > METE_TOKENS_MOST)
+    size_t bytes = plan->kind == METE_TOKENS_WORDS ? 0 : 256;
+    if (plan->kind != METE_TOKENS_BPE && plan->kind != METE_TOKENS_WORDS)
+        return mete_error_set(err, METE_EINVAL, "kind %d is none", (int)plan->kind);
+    if (!bytes && plan->unknown >= plan->specials)
         return mete_error_set(err, METE_EINVAL,
-                              "a vocabulary of %zu; it is from %zu (bytes and specials) to %d",
-                              plan->vocabulary, 256 + plan->specials, METE_TOKENS_MOST);
+                              "words want one of the special tokens for what is unknown");
+    if (plan->vocabulary < bytes + plan->specials || plan->vocabulary > METE_TOKENS_MOST)
+        return mete_error_set(
+            err, METE_EINVAL, "a vocabulary of %zu; it is from %zu (%sspecials) to %d",
+            plan->vocabulary, bytes + plan->specials, bytes ? "bytes and " : "", METE_TOKENS_MOST);
     if (plan->split < METE_SPLIT_NONE || plan->split > METE_SPLIT_QWEN2)
         return mete_error_set(err, METE_EINVAL, "split %d is none", (int)plan->split);
     return METE_OK;
 }
 
 mete_tokeniser *
-mete_tokeniser_train(const mete_text *text, size_t texts, const mete_bpe_plan *plan,
+mete_tokeniser_train(const mete_text *text, size_t texts, const mete_token_plan *plan,
                      mete_error *err)
 {
     struct trainer tr = {.err = err};
@@ -489,16 +541,19 @@ mete_tokeniser_train(const mete_text *text, size_t texts, const mete_bpe_plan *p
         (mete__step){.byte_level = true,
                      .trim_offsets = true,
                      .split = plan->split == METE_SPLIT_GPT2 ? METE_SPLIT_GPT2 : METE_SPLIT_NONE};
+    tr.t->words = plan->kind == METE_TOKENS_WORDS;
     status = start_tokens(tr.t, plan, err);
+    if (tr.t->words)
+        tr.t->unknown = (int32_t)plan->unknown;
     if (!status)
         status = mete__tokeniser_finish(tr.t, err);
     if (!status)
         status = mete__matcher_open(&matcher, err);
     for (size_t i = 0; i < texts && !status; i++)
         status = count_text(&tr, &matcher, text[i]);
-    if (!status)
-        status = start_words(&tr);
-    if (!status)
+    if (!status && tr.t->words)
+        status = take_words(&tr, plan);
+    else if (!status && !(status = start_words(&tr)))
         status = learn(&tr, plan);
     mete__matcher_close(&matcher);
     trainer_free(&tr);

@@ -1,4 +1,4 @@
-/* tokeniser.h - text to token numbers and back: bytes and byte-level BPE.
+/* tokeniser.h - text to token numbers and back: bytes, byte-level BPE, and words.
  *
  * Byte-level BPE (Sennrich et al. 2016, ACL; Radford et al. 2019, "Language Models are Unsupervised
  * Multitask Learners"): a text is cut into pieces by a pattern, the bytes of a piece are its first
@@ -6,12 +6,16 @@
  * one. Every byte is a token, so nothing is unknown and a text comes back byte for byte. The kind
  * "bytes" is the same without merges: token i is byte i.
  *
+ * Words: a piece, with the space before it, is one token where the vocabulary has it, and else the
+ * unknown token. What is known comes back byte for byte; what is not comes back as that token is
+ * written.
+ *
  * A tokeniser is made once and never changes: any number of threads may use it. What a call needs
  * lives in the caller's mete_tokens, one for a thread, which stops allocating once it is warm.
  *
  * One format is read and written, the published `tokenizer.json`; it is also what a checkpoint
  * keeps. What mete does not do exactly is refused when it is read, with the name of the field:
- *   model           BPE; merges as "a b" or ["a","b"]; unk_token, fuse_unk, ignore_merges; no
+ *   model           WordLevel, with an unk_token of the vocabulary; BPE; merges as "a b" or ["a","b"]; unk_token, fuse_unk, ignore_merges; no
  *                   dropout, prefix or suffix; byte_fallback only where every byte is a token
  *   added_tokens    all flags: special, normalized, lstrip, rstrip, single_word
  *   normalizer      null, NFC, or a Sequence of these
@@ -65,22 +69,28 @@ METE_API mete_tokeniser *mete_tokeniser_open(const char *path, mete_error *err);
 METE_API int mete_tokeniser_write(const mete_tokeniser *tokeniser, mete_buffer *out);
 METE_API void mete_tokeniser_free(mete_tokeniser *tokeniser);
 
+typedef enum mete_token_kind { METE_TOKENS_BPE, METE_TOKENS_WORDS } mete_token_kind;
+
 /* What mete_tokeniser_train makes. Zero is a default where one is named. */
-typedef struct mete_bpe_plan {
+typedef struct mete_token_plan {
     size_t size;                /* of this struct */
-    size_t vocabulary;          /* tokens wanted, specials and the 256 bytes among them */
+    size_t vocabulary;          /* tokens wanted, specials and BPE's 256 bytes among them */
     mete_split split;           /* METE_SPLIT_GPT2 is usual */
-    uint64_t least;             /* a pair met less often is not merged; 0: 1 */
+    uint64_t least;             /* a pair, or word, met less often is none; 0: 1 */
     const char *const *special; /* these get the numbers from 0 on, the bytes those after */
     size_t specials;
-} mete_bpe_plan;
+    mete_token_kind kind; /* METE_TOKENS_BPE is 0 */
+    size_t unknown;       /* words: which of `special` stands for what is not in the vocabulary */
+} mete_token_plan;
 
-/* Learns merges from texts: the most frequent pair of neighbouring tokens first, and of equals the
- * one with the smaller numbers (left, then right), until the vocabulary is full or no pair is left.
- * Bytes are numbered as GPT-2 numbers them, so the result is the reference trainer's with
- * ByteLevel's alphabet, merge by merge. Time grows with the distinct pieces, not the text. */
+/* BPE: learns merges from texts, the most frequent pair of neighbouring tokens first, and of equals
+ * the one with the smaller numbers (left, then right), until the vocabulary is full or no pair is
+ * left. Bytes are numbered as GPT-2 numbers them, so the result is the reference trainer's with
+ * ByteLevel's alphabet, merge by merge. Time grows with the distinct pieces, not the text.
+ * Words: the most frequent pieces, and of equals the first in the order of their spelling, as the
+ * reference trainer's. */
 METE_API mete_tokeniser *mete_tokeniser_train(const mete_text *text, size_t texts,
-                                              const mete_bpe_plan *plan, mete_error *err);
+                                              const mete_token_plan *plan, mete_error *err);
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 

@@ -8,7 +8,8 @@
 #include <mete/random.h>
 #include "text/token.h"
 
-static const char *const names[] = {"gpt2", "llama3", "qwen2", "flags", "unk", "unk_fused"};
+static const char *const names[] = {"gpt2", "llama3",    "qwen2", "flags",
+                                    "unk",  "unk_fused", "words"};
 
 static mete_tokeniser *
 open_named(const char *name)
@@ -504,7 +505,7 @@ train_plainly(char word[WORDS][24], size_t words, size_t most, int (*merge)[2])
 static void
 trained(void)
 {
-    mete_bpe_plan plan = {.size = sizeof plan, .split = METE_SPLIT_GPT2};
+    mete_token_plan plan = {.size = sizeof plan, .split = METE_SPLIT_GPT2};
     for (uint64_t seed = 0; seed < 60; seed++) {
         char word[WORDS][24], text[WORDS * 25 + 1];
         int merge[20][2];
@@ -548,11 +549,11 @@ static void
 train_edges(void)
 {
     const char *const special[] = {"<|end|>", "a", "a"};
-    mete_bpe_plan plan = {.size = sizeof plan,
-                          .split = METE_SPLIT_LLAMA3,
-                          .vocabulary = 300,
-                          .special = special,
-                          .specials = 2};
+    mete_token_plan plan = {.size = sizeof plan,
+                            .split = METE_SPLIT_LLAMA3,
+                            .vocabulary = 300,
+                            .special = special,
+                            .specials = 2};
     mete_text text[2] = {mete_text_from("the cat the hat"), mete_text_from("\xff the \xfe that")};
     mete_error err = {0};
     mete_buffer out = {0};
@@ -589,6 +590,68 @@ train_edges(void)
     mete_tokeniser_free(t);
 }
 
+/* Words: the most frequent pieces, of equals the first as spelt; others are unknown, and so is what
+ * only spells a special token. */
+static void
+words_kind(void)
+{
+    const char *const special[] = {"end", "other"};
+    mete_token_plan plan = {.size = sizeof plan,
+                            .split = METE_SPLIT_GPT2,
+                            .vocabulary = 5,
+                            .special = special,
+                            .specials = 2,
+                            .kind = METE_TOKENS_WORDS,
+                            .unknown = 1};
+    mete_text text = mete_text_from(" b a b a c a end end end d");
+    mete_error err = {0};
+    mete_buffer out = {0}, back = {0};
+    mete_tokeniser *t = mete_tokeniser_train(&text, 1, &plan, &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+    CU_ASSERT_EQUAL(mete_tokeniser_size(t), 5);
+    static const char *const token[] = {"end", "other", " a", " end", " b"};
+    for (int i = 0; i < 5; i++)
+        CU_ASSERT(mete_text_is(mete_tokeniser_token(t, i), token[i]));
+    CU_ASSERT_EQUAL(mete_tokeniser_write(t, &out), METE_OK);
+    mete_tokeniser *again = mete_tokeniser_read(mete_buffer_view(&out), &err);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(again);
+    mete_tokens tokens = {0};
+    CU_ASSERT_EQUAL(
+        mete_tokeniser_encode(again, mete_text_from("end a zebra b\xff"), 0, &tokens, NULL),
+        METE_OK);
+    static const int32_t id[] = {1, 2, 1, 4, 1}, end[] = {3, 5, 11, 13, 14};
+    CU_ASSERT_EQUAL_FATAL(tokens.count, 5);
+    for (int i = 0; i < 5; i++) {
+        CU_ASSERT_EQUAL(tokens.id[i], id[i]);
+        CU_ASSERT_EQUAL(tokens.end[i], (uint32_t)end[i]);
+    }
+    CU_ASSERT_EQUAL(mete_tokeniser_decode(again, tokens.id, 3, 0, &back, NULL), METE_OK);
+    CU_ASSERT(mete_text_is(mete_buffer_view(&back), "other aother"));
+    mete_tokens_free(&tokens);
+    mete_buffer_free(&out);
+    mete_buffer_free(&back);
+    mete_tokeniser_free(again);
+    mete_tokeniser_free(t);
+    plan.least = 3;
+    t = mete_tokeniser_train(&text, 1, &plan, &err);
+    CU_ASSERT(t && mete_tokeniser_size(t) == 4); /* " b" was met twice */
+    mete_tokeniser_free(t);
+    plan.unknown = 2;
+    CU_ASSERT_PTR_NULL(mete_tokeniser_train(&text, 1, &plan, &err));
+    CU_ASSERT(strstr(err.message, "for what is unknown") != NULL);
+    static const char *const bad[][2] = {
+        {"{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0},\"unk_token\":\"b\"}}",
+         "unk_token"},
+        {"{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0}}}", "unk_token"},
+        {"{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0},\"unk_token\":\"a\"},"
+         "\"pre_tokenizer\":{\"type\":\"Whitespace\"}}",
+         "pre_tokenizer"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CU_ASSERT_PTR_NULL(mete_tokeniser_read(mete_text_from(bad[i][0]), &err));
+        CU_ASSERT(strstr(err.message, bad[i][1]) != NULL);
+    }
+}
+
 void suite_tokeniser(void);
 
 void
@@ -603,6 +666,7 @@ suite_tokeniser(void)
     CU_add_test(s, "pieces with and without the matcher", ascii_pieces);
     CU_add_test(s, "merges as the plain algorithm learns them", trained);
     CU_add_test(s, "training at its edges", train_edges);
+    CU_add_test(s, "words", words_kind);
     CU_add_test(s, "a piece of a megabyte", long_pieces);
     CU_add_test(s, "long runs", long_runs);
 }

@@ -36,6 +36,10 @@ static const mete_option options[] = {
     METE_BOOL(struct transformer, tie, 1, "the output's matrix is the embedding's"),
     METE_INT(struct transformer, vocabulary, 1000, 258, 1000000,
              "tokens to learn, where no tokeniser is loaded"),
+    METE_ENUM(
+        struct transformer, tokens, TOKENS_BPE, "bpe|words|bytes",
+        "what is learnt: parts of words, whole words, of which the others are <|unknown|>, or "
+        "nothing, each byte being a token"),
     METE_ENUM(struct transformer, split, 0, "gpt2|llama3|qwen2|none",
               "where tokens to learn are cut: at words, by the pattern of a family, or nowhere, so "
               "that phrases become tokens"),

@@ -13,6 +13,8 @@ enum { FAMILY_LLAMA, FAMILY_QWEN2, FAMILY_QWEN3, FAMILY_GPT2 };
 
 enum { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3 };
 
+enum { TOKENS_BPE, TOKENS_WORDS, TOKENS_BYTES };
+
 enum { PROMPT_NONE, PROMPT_TEXT, PROMPT_SLOTS };
 
 /* The matrices of a layer, then those of the whole. A bias or gain is one row. QKV joins the rows
@@ -74,7 +76,7 @@ struct weight {
 struct transformer {
     /* options */
     const char *load, *adapters, *tokeniser, *chat, *end;
-    int family, tie, bf16, checkpoint, critic, overflow, prompt, split;
+    int family, tie, bf16, checkpoint, critic, overflow, prompt, split, tokens;
     int64_t layers, width, heads, groups, hidden, context, max_tokens, vocabulary;
     int64_t rank;
     double alpha, dropout;

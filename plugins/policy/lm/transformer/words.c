@@ -6,6 +6,7 @@
 
 #define END "<|endoftext|>"
 #define ANSWER "<|answer|>"
+#define UNKNOWN "<|unknown|>"
 
 /* ---- the tokeniser --------------------------------------------------------------------------- */
 
@@ -107,9 +108,9 @@ learn_slots(mete_ctx *cx, const mete_batch *texts, const char ***special, size_t
 int
 words_learn(mete_ctx *cx, struct transformer *p, const mete_batch *texts)
 {
-    static const char *own[] = {END, ANSWER};
+    static const char *own[] = {END, ANSWER, UNKNOWN};
     const char **special = own;
-    size_t specials = 2;
+    size_t fixed = p->tokens == TOKENS_WORDS ? 3 : 2, specials = fixed;
     static const mete_split split[] = {METE_SPLIT_GPT2, METE_SPLIT_LLAMA3, METE_SPLIT_QWEN2,
                                        METE_SPLIT_NONE};
     mete_error err = {0};
@@ -128,21 +129,26 @@ words_learn(mete_ctx *cx, struct transformer *p, const mete_batch *texts)
     }
     if (p->prompt == PROMPT_SLOTS && texts->prompt && learn_slots(cx, texts, &special, &specials))
         return METE_ENOMEM;
-    const mete_bpe_plan plan = {.size = sizeof plan,
-                                .vocabulary = (size_t)p->vocabulary + specials - 2,
-                                .split = split[p->split],
-                                .least = 2,
-                                .special = special,
-                                .specials = specials};
-    mete_tokeniser *learnt = mete_tokeniser_train(all, count, &plan, &err);
+    const mete_token_plan plan = {.size = sizeof plan,
+                                  .vocabulary = (size_t)p->vocabulary + specials - fixed,
+                                  .split = split[p->split],
+                                  .least = 2,
+                                  .special = special,
+                                  .specials = specials,
+                                  .kind = p->tokens == TOKENS_WORDS ? METE_TOKENS_WORDS
+                                                                    : METE_TOKENS_BPE,
+                                  .unknown = 2};
+    mete_tokeniser *learnt = p->tokens == TOKENS_BYTES
+                                 ? mete_tokeniser_bytes(special, specials, &err)
+                                 : mete_tokeniser_train(all, count, &plan, &err);
     if (!learnt)
         return mete_fail(cx, err.code, "%s", err.message);
     mete_tokeniser_free(p->words);
     p->words = learnt;
     p->trained = 1;
     p->shape.vocabulary = mete_tokeniser_size(learnt);
-    p->shape.end = 0;
-    p->answer = 1;
+    p->shape.end = mete_tokeniser_special(learnt, mete_text_from(END));
+    p->answer = mete_tokeniser_special(learnt, mete_text_from(ANSWER));
     return METE_OK;
 }
 
