@@ -15,8 +15,9 @@
  *
  * One format is read and written, the published `tokenizer.json`; it is also what a checkpoint
  * keeps. What mete does not do exactly is refused when it is read, with the name of the field:
- *   model           WordLevel, with an unk_token of the vocabulary; BPE; merges as "a b" or ["a","b"]; unk_token, fuse_unk, ignore_merges; no
- *                   dropout, prefix or suffix; byte_fallback only where every byte is a token
+ *   model           WordLevel, with an unk_token of the vocabulary; BPE; merges as "a b" or
+ *                   ["a","b"]; unk_token, fuse_unk, ignore_merges; no dropout, prefix or suffix;
+ *                   byte_fallback only where every byte is a token
  *   added_tokens    all flags: special, normalized, lstrip, rstrip, single_word
  *   normalizer      null, NFC, or a Sequence of these
  *   pre_tokenizer   ByteLevel, alone or last in a Sequence after Split; Split by the patterns of
