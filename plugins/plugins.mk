@@ -1,14 +1,15 @@
 # plugins.mk - every plugin is built by these rules; none is named here. GNU make.
 #
 # plugins/KIND/NAME.c and plugins/KIND/FAMILY/NAME.c become plugins/KIND/NAME.so, a folder
-# plugins/KIND/FAMILY/NAME/ of several .c files too. A comment line `pkg-config: NAMES` in a source
+# plugins/KIND/FAMILY/NAME/ of several .c files too; those of plugins/KIND/FAMILY/common/ are
+# linked into each such folder of the family. A comment line `pkg-config: NAMES` in a source
 # names the libraries it needs; without them the plugin is left out, with a notice.
 
 PLUGIN_CFLAGS = $(CFLAGS) $(METE_CFLAGS) $(SANITIZE) -fPIC -fvisibility=hidden -I$(srcdir)/include
 PLUGIN_LDFLAGS = $(LDFLAGS) $(SANITIZE) -shared -Wl,-z,defs -Wl,-z,relro -Wl,-z,now
 
 plugin_files := $(wildcard $(srcdir)/plugins/*/*.c $(srcdir)/plugins/*/*/*.c)
-plugin_folders := $(patsubst %/,%,$(sort $(dir $(wildcard $(srcdir)/plugins/*/*/*/*.c))))
+plugin_folders := $(filter-out %/common,$(patsubst %/,%,$(sort $(dir $(wildcard $(srcdir)/plugins/*/*/*/*.c)))))
 plugin_list :=
 
 # $(1) source file or folder, $(2) kind, $(3) name, $(4) its .c files
@@ -27,7 +28,7 @@ endif
 endef
 kind_of = $(word 1,$(subst /, ,$(patsubst $(srcdir)/plugins/%,%,$(1))))
 $(foreach f,$(plugin_files),$(eval $(call plugin_rule,$(f),$(call kind_of,$(f)),$(basename $(notdir $(f))),$(f))))
-$(foreach d,$(plugin_folders),$(eval $(call plugin_rule,$(d),$(call kind_of,$(d)),$(notdir $(d)),$(wildcard $(d)/*.c))))
+$(foreach d,$(plugin_folders),$(eval $(call plugin_rule,$(d),$(call kind_of,$(d)),$(notdir $(d)),$(wildcard $(d)/*.c $(dir $(d))common/*.c))))
 
 # A source that a .d file names and that was moved or deleted: no fault, its plugin is made anew.
 $(srcdir)/plugins/%.c: ;

@@ -408,6 +408,43 @@ mete_choose(mete_ctx *cx, mete_node *model, const mete_request *request, size_t 
     return ask(cx, model, request, count, ASK_CHOOSE);
 }
 
+/* ---- states ---------------------------------------------------------------------------------- */
+
+int
+mete_encoder_of(mete_ctx *cx, mete_node *model, mete_encoder *out)
+{
+    mete_params params;
+    mete_node *policy = answerer(cx, model, &params);
+    if (!policy)
+        return METE_EINVAL;
+    if (!policy->plugin->as.policy.embed || !policy->info.width)
+        return mete_fail(cx, METE_ENOTSUP, "the model '%s' gives no states of texts", model->name);
+    *out = (mete_encoder){policy->info.width, params.count, params.vector};
+    return METE_OK;
+}
+
+mete_var *
+mete_embed(mete_ctx *cx, mete_node *model, const float *vector, const mete_batch *batch,
+           mete_tape *tape)
+{
+    mete_params params;
+    mete_encoder encoder;
+    mete_var *out = NULL;
+    if (mete_encoder_of(cx, model, &encoder))
+        return NULL;
+    mete_node *policy = answerer(cx, model, &params);
+    if (vector)
+        params.vector = vector;
+    mete_ctx call = mete__answer_ctx(cx, policy, &params);
+    int status = policy->plugin->as.policy.embed(&call, policy->self, &params, batch, tape, &out);
+    if (mete__ctx_blame(policy, status, cx->err))
+        return NULL;
+    if (out && out->rows == batch->episodes && out->columns == encoder.width)
+        return out;
+    mete_fail(cx, METE_EPLUGIN, "model '%s' gave states of another shape", model->name);
+    return NULL;
+}
+
 const mete_replies *
 mete__model_generate(mete_node *model, const mete_request *request, size_t count, mete_error *err)
 {

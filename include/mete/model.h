@@ -21,7 +21,7 @@
 #ifndef METE_MODEL_H
 #define METE_MODEL_H
 
-#include "plugin.h"
+#include "nn.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -194,6 +194,24 @@ enum mete_model_abilities {
 };
 /* What `model` can be asked for, derived ways included; in `open` and later. */
 METE_API uint32_t mete_model_can(mete_ctx *cx, mete_node *model);
+
+/* ---- Models as encoders ---------------------------------------------------------------------- */
+
+/* What a model makes of texts it has read, for rewards that learn a head on it. */
+typedef struct mete_encoder {
+    size_t width;        /* numbers of a state */
+    size_t parameters;   /* of the model */
+    const float *vector; /* [parameters] its own; borrowed, as long as the call */
+} mete_encoder;
+
+/* METE_ENOTSUP where the model gives no states, METE_EINVAL where it has no parameters yet; of a
+ * model named under `models`, in `open` and later. */
+METE_API int mete_encoder_of(mete_ctx *cx, mete_node *model, mete_encoder *out) METE_CHECKED;
+/* The last hidden state of each row after prompt and response, as a variable [episodes x width] of
+ * `tape`, which mete_tape_backward differentiates by `vector` [parameters] (NULL: the model's own).
+ * NULL after an error. All rows are held at once: give long batches in pieces. */
+METE_API mete_var *mete_embed(mete_ctx *cx, mete_node *model, const float *vector,
+                              const mete_batch *batch, mete_tape *tape);
 
 /* ---- Answering: for the policies that are models --------------------------------------------- */
 

@@ -89,6 +89,7 @@ typedef struct mete_policy_info {
     uint32_t auxes;
     uint32_t gradient; /* 1: forward and backward may be called */
     uint32_t stepwise; /* 1: any subset of steps may be asked about; 0: whole rows only */
+    uint32_t width;    /* numbers of a state that `embed` gives; 0: it gives none */
 } mete_policy_info;
 
 /* [call] act and forward may run on several threads with tapes and outputs of their own. */
@@ -112,8 +113,10 @@ typedef struct mete_policy {
     /* text policies: learns its vocabulary from these texts (the stage that trains on data calls it
      * once, before describe, when the run starts); kept in host tensors or save/load */
     int (*vocabulary)(mete_ctx *cx, void *self, const mete_batch *texts);
+    /* text policies: what is made of each row's prompt and response read to its end, as a variable
+     * of the tape [episodes x width], differentiable by the parameters; see mete_embed */
     int (*embed)(mete_ctx *cx, const void *self, const mete_params *params, const mete_batch *batch,
-                 uint32_t width, float *out);
+                 mete_tape *tape, mete_var **out);
     int (*ask)(mete_ctx *cx, void *self, size_t count, float *vectors);
     int (*tell)(mete_ctx *cx, void *self, size_t count, const double *score);
     int (*fit_batch)(mete_ctx *cx, void *self, const mete_batch *batch, uint64_t step);

@@ -4,6 +4,7 @@
 
 #include <CUnit/CUnit.h>
 #include <mete/random.h>
+#include <mete/tokeniser.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -308,6 +309,7 @@ bad_options(void)
                                            {"words = 0;", "nothing to see"},
                                            {"chars_from = 4; chars_to = 2;", "exceeds"},
                                            {"mmd = 1.0;", "need spurious"},
+                                           {"head = \"x\";", "need a trunk"},
                                            {"orthogonal = 1.0;", "needs aside"}};
     for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
         char text[300];
@@ -322,6 +324,113 @@ bad_options(void)
     }
 }
 
+/* ---- a language model as trunk --------------------------------------------------------------- */
+
+static void
+write_words(const char *path, const char *text, mete_token_kind kind)
+{
+    static const char *const special[] = {"<|endoftext|>", "<|unknown|>"};
+    static const char *const bytes[] = {"<|endoftext|>", "<|1|>", "<|2|>", "<|3|>"};
+    const mete_token_plan plan = {.size = sizeof plan,
+                                  .vocabulary = 100,
+                                  .split = METE_SPLIT_GPT2,
+                                  .special = special,
+                                  .specials = 2,
+                                  .kind = kind,
+                                  .unknown = 1};
+    mete_text all = mete_text_from(text);
+    mete_buffer json = mete_buffer_make(0);
+    mete_tokeniser *t = kind == METE_TOKENS_WORDS ? mete_tokeniser_train(&all, 1, &plan, NULL)
+                                                  : mete_tokeniser_bytes(bytes, 4, NULL);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+    CU_ASSERT_EQUAL_FATAL(mete_tokeniser_write(t, &json), METE_OK);
+    FILE *file = fopen(path, "w");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    fwrite(json.data, 1, json.length, file);
+    fclose(file);
+    mete_buffer_free(&json);
+    mete_tokeniser_free(t);
+}
+
+/* A published model with a score in place of a head gives the reference implementation's scores
+ * (tests/data/transformer/qwen2_score). */
+static void
+published_scores(void)
+{
+    char text[2000];
+    mete_error err = {0};
+    static const char *const said[][2] = {
+        {"which?", "this one"}, {"which?", "that"}, {"", "a longer answer, to nothing"}};
+    static const double want[] = {2.5734806, 1.4124117, 0.9473016};
+    write_words("preference_words.json", "", METE_TOKENS_BPE);
+    snprintf(text, sizeof text,
+             "models = { base = { use = \"transformer\"; load = \"%s/tests/data/transformer/"
+             "qwen2_score\"; tokeniser = \"preference_words.json\"; max_tokens = 30; }; };"
+             "reward = { name = \"rm\"; use = \"preference_model\"; trunk = \"base\"; "
+             "head = \"%s/tests/data/transformer/qwen2_score\"; };"
+             "stages = ( { do = \"fit\"; node = \"rm\"; data = \"preference_pairs.jsonl\"; } );",
+             getenv("METE_SRCDIR"), getenv("METE_SRCDIR"));
+    write_planted(4, .5, false);
+    struct opened o = open_loop(text);
+    mete__builder *builder = mete__builder_new();
+    mete__builder_shape(builder, &(mete__shape){.text = true});
+    for (size_t i = 0; i < 3; i++)
+        mete__builder_row(builder, &(mete__row){.id = i + 1,
+                                                .starts = true,
+                                                .terminated = true,
+                                                .prompt = mete_text_from(said[i][0]),
+                                                .response = mete_text_from(said[i][1])});
+    mete_node *node = mete__engine_find(o.engine, "rm");
+    CU_ASSERT_EQUAL_FATAL(mete__score(o.engine, node, mete__builder_batch(builder, &err), &err),
+                          METE_OK);
+    for (size_t i = 0; i < 3; i++)
+        CU_ASSERT_DOUBLE_EQUAL(mete__node_scores(node)->episode[i], want[i], 1e-4);
+    mete__engine_reset(o.engine);
+    mete__builder_free(builder);
+    close_loop(&o);
+    remove("preference_words.json");
+    remove("preference_pairs.jsonl");
+}
+
+/* A small trunk that starts as noise learns the planted worth, and one that stays noise less of
+ * it. */
+static void
+trunk_learns(void)
+{
+    static const char *const rate[] = {"", "trunk_rate = 0.02;"};
+    const char *const text[] = {"worth1 f1 f2", "worth5 f1 f2", "worth9 f1 f2"};
+    char words[400] = "", all[1000];
+    double v[2][3];
+    for (int k = 0; k < 20; k++)
+        snprintf(words + strlen(words), sizeof words - strlen(words), "f%d worth%d ", k, k / 2);
+    snprintf(all, sizeof all, "%s%s", words,
+             words); /* a worth begins a text, and follows a space */
+    for (int k = 0; k < 10; k++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), "\nworth%d", k);
+    write_words("preference_words.json", all, METE_TOKENS_WORDS);
+    write_planted(1200, .5, false);
+    for (int k = 0; k < 2; k++) {
+        char config[1000];
+        snprintf(config, sizeof config,
+                 "run = { seed = 7; }; models = { base = { use = \"transformer\"; tokeniser = "
+                 "\"preference_words.json\"; layers = 1; width = 16; heads = 2; context = 64; "
+                 "max_tokens = 30; }; }; reward = { name = \"rm\"; use = \"preference_model\"; "
+                 "trunk = \"base\"; calibrate = false; %s };"
+                 "stages = ( { do = \"fit\"; node = \"rm\"; data = \"preference_pairs.jsonl\"; "
+                 "epochs = 5; minibatch = 50; } );",
+                 rate[k]);
+        struct opened o = open_loop(config);
+        finish(&o);
+        values(&o, text, 3, v[k], NULL);
+        close_loop(&o);
+    }
+    CU_ASSERT(v[1][0] < v[1][1] && v[1][1] < v[1][2]);
+    CU_ASSERT(v[1][2] - v[1][0] > 2); /* 4 was planted */
+    CU_ASSERT(fabs(v[1][2] - v[1][0] - 4) < fabs(v[0][2] - v[0][0] - 4));
+    remove("preference_words.json");
+    remove("preference_pairs.jsonl");
+}
+
 void
 suite_preference(void)
 {
@@ -333,6 +442,8 @@ suite_preference(void)
     CU_add_test(suite, "mmd by hand", mmd_by_hand);
     CU_add_test(suite, "planted worth comes back", planted_worth_comes_back);
     CU_add_test(suite, "length is not bought", length_is_not_bought);
+    CU_add_test(suite, "published scores", published_scores);
+    CU_add_test(suite, "a trunk learns", trunk_learns);
     CU_add_test(suite, "a fit resumes with the same bits", resumes_with_the_same_bits);
     CU_add_test(suite, "nothing to learn", nothing_to_learn);
     CU_add_test(suite, "bad options", bad_options);

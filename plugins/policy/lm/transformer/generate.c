@@ -540,6 +540,8 @@ transformer_act(mete_ctx *cx, const void *self, const mete_params *params, const
     int status = METE_OK;
     if (in->count && !in->context)
         return mete_fail(cx, METE_EPLUGIN, "was given no prompts to answer");
+    if (published_needs_head(cx, self))
+        return METE_ENOTSUP;
     for (size_t from = 0, to; from < in->count && !status; from = to) {
         struct decoder d = {.cx = cx, .p = self};
         d.vector = params->lane ? params->lane[from] : params->vector;
@@ -614,6 +616,8 @@ transformer_generate(mete_ctx *cx, const void *self, const mete_params *params,
     struct decoder d = {.cx = cx, .p = self, .vector = params->vector, .talks = requests->count};
     mete_tokens prompt = {0};
     int status = METE_OK;
+    if (published_needs_head(cx, self))
+        return METE_ENOTSUP;
     if (!(d.talk = mete_arena(cx, (d.talks + 1) * sizeof *d.talk)))
         return mete_fail(cx, METE_ENOMEM, "out of memory");
     for (size_t i = 0; i < d.talks && !status; i++)

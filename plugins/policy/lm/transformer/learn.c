@@ -75,6 +75,58 @@ pack_row(struct packing *k, size_t row, size_t *first)
     return METE_OK;
 }
 
+/* Appends a row's prompt and its whole response as text; the last position is asked about. */
+static int
+pack_text(struct packing *k, size_t row, mete_tokens *said)
+{
+    const mete_batch *batch = k->batch;
+    const struct transformer *p = k->p;
+    struct packed *out = k->out;
+    size_t most = p->shape.context - 1, begin = out->tokens;
+    mete_text prompt = batch->prompt ? batch->prompt[row] : (mete_text){NULL, 0};
+    int status = words_response(k->cx, p, batch->response[row], SIZE_MAX, said);
+    if (!status && said->count > most && !p->overflow)
+        status = mete_fail(k->cx, METE_EDATA, "a response has %zu tokens; the context is %zu",
+                           said->count, p->shape.context);
+    if (status)
+        return status;
+    size_t count = said->count < most ? said->count : most;
+    status = words_prompt(k->cx, p, prompt, p->shape.context - count, &k->prompt);
+    if (!status)
+        status = make_room(k, k->prompt.count + count);
+    if (status)
+        return status;
+    memcpy(out->token + out->tokens, k->prompt.id, k->prompt.count * sizeof *out->token);
+    out->tokens += k->prompt.count;
+    memcpy(out->token + out->tokens, said->id + (said->count - count), count * sizeof *out->token);
+    out->tokens += count;
+    for (size_t i = begin; i < out->tokens; i++)
+        out->position[i] = (int32_t)(i - begin);
+    out->asks[out->rows] = (int32_t)out->tokens - 1;
+    out->offset[++out->rows] = (uint32_t)out->tokens;
+    return METE_OK;
+}
+
+static int
+pack_texts(mete_ctx *cx, const struct transformer *p, const mete_batch *batch, mete_tape *tape,
+           struct packed *out)
+{
+    struct packing k = {.cx = cx, .tape = tape, .p = p, .batch = batch, .out = out};
+    mete_tokens said = {0};
+    size_t n = batch->episodes;
+    *out = (struct packed){.offset = mete_tape_take(tape, (n + 1) * sizeof *out->offset),
+                           .asks = mete_tape_take(tape, (n + 1) * sizeof *out->asks)};
+    if (!out->offset || !out->asks)
+        return mete_fail(cx, METE_ENOMEM, "out of memory for %zu texts", n);
+    out->offset[0] = 0;
+    int status = METE_OK;
+    for (size_t row = 0; row < n && !status; row++)
+        status = pack_text(&k, row, &said);
+    mete_tokens_free(&k.prompt);
+    mete_tokens_free(&said);
+    return status;
+}
+
 static int
 pack(mete_ctx *cx, const struct transformer *p, const mete_query *query, mete_tape *tape,
      struct packed *out)
@@ -278,6 +330,8 @@ transformer_forward(mete_ctx *cx, const void *self, const mete_params *params,
         return mete_fail(cx, METE_EPLUGIN, "was asked about a batch without tokens");
     if (!query->count)
         return mete_answers_give(cx, tape, &a, out);
+    if (published_needs_head(cx, p))
+        return METE_ENOTSUP;
     if (!rows || !n)
         return mete_fail(cx, METE_ENOMEM, "out of memory for a network");
     int status = pack(cx, p, query, tape, rows);
@@ -307,6 +361,26 @@ transformer_forward(mete_ctx *cx, const void *self, const mete_params *params,
     if (query->want & METE_WANT_VALUE && p->critic)
         a.value = linear(n, 0, VALUE, h, 0, 1, METE_LINEAR);
     return mete_answers_give(cx, tape, &a, out);
+}
+
+int
+transformer_embed(mete_ctx *cx, const void *self, const mete_params *params,
+                  const mete_batch *batch, mete_tape *tape, mete_var **out)
+{
+    const struct transformer *p = self;
+    struct packed *rows = mete_tape_take(tape, sizeof *rows);
+    struct net *n = mete_tape_take(tape, sizeof *n);
+    mete_error err = {0};
+    if (!batch->response || !batch->episodes)
+        return mete_fail(cx, METE_EINVAL, "was given no texts to read");
+    if (!rows || !n)
+        return mete_fail(cx, METE_ENOMEM, "out of memory for a network");
+    int status = pack_texts(cx, p, batch, tape, rows);
+    if (status)
+        return status;
+    *n = (struct net){p, params->vector, tape, rows, 0};
+    *out = hidden(n, batch->episodes);
+    return mete_tape_status(tape, &err) ? mete_fail(cx, err.code, "%s", err.message) : METE_OK;
 }
 
 int

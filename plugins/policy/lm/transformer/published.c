@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SCORE "score.weight" /* what reward models have in place of a head */
 #define GPT2_PREFIX "transformer."
 
 struct source {
@@ -47,7 +48,16 @@ harmless(const struct transformer *p, const char *name)
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         if (length >= strlen(ends[i]) && strcmp(name + length - strlen(ends[i]), ends[i]) == 0)
             return 1;
-    return p->shape.tied && strcmp(name, "lm_head.weight") == 0;
+    return (p->shape.tied && strcmp(name, "lm_head.weight") == 0) || strcmp(name, SCORE) == 0;
+}
+
+int
+published_needs_head(mete_ctx *cx, const struct transformer *p)
+{
+    return p->headless
+               ? mete_fail(cx, METE_ENOTSUP,
+                           "%s: is a checkpoint that scores, without a head to write with", p->load)
+               : METE_OK;
 }
 
 int
@@ -126,6 +136,8 @@ published_open(mete_ctx *cx, struct transformer *p)
         return status;
     if (!(p->arrays = mete_arrays_open(p->load, &err)))
         return mete_fail(cx, err.code, "%s", err.message);
+    if (mete_arrays_find(p->arrays, SCORE) && !mete_arrays_find(p->arrays, "lm_head.weight"))
+        p->headless = p->shape.tied = 1;
     for (size_t i = 0; i < p->shape.layers && !status; i++)
         for (int role = 0; role < LAYER_ROLES && !status; role++)
             status = check_matrix(cx, p, i, (enum role)role, &parts);

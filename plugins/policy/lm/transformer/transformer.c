@@ -252,6 +252,7 @@ describe(mete_ctx *cx, void *self, const mete_spaces *spaces, mete_policy_info *
     out->heads = p->critic ? 1 : 0;
     out->classes = (uint32_t)p->shape.vocabulary;
     out->gradient = 1;
+    out->width = (uint32_t)p->shape.width;
     return status;
 }
 
@@ -294,5 +295,5 @@ METE_POLICY_PLUGIN(
     .flags = METE_SAMPLES | METE_LANES_ALONE, .open = open_transformer, .close = close_transformer,
     .save = save, .load = load, .describe = describe, .act = transformer_act,
     .forward = transformer_forward, .backward = transformer_backward, .encode = transformer_encode,
-    .vocabulary = vocabulary, .generate = transformer_generate, .start = start,
-    .emit = transformer_emit);
+    .embed = transformer_embed, .vocabulary = vocabulary, .generate = transformer_generate,
+    .start = start, .emit = transformer_emit);

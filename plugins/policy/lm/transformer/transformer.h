@@ -85,7 +85,8 @@ struct transformer {
 
     struct shape shape;
     mete_tokeniser *words;
-    int trained; /* the tokeniser was learnt here, and is saved */
+    int headless; /* the checkpoint has a score in place of a head: it reads, and writes nothing */
+    int trained;  /* the tokeniser was learnt here, and is saved */
     mete_chat *template;
     int32_t answer; /* the token between prompt and response; -1: none */
     mete_arrays *arrays, *adapter_arrays;
@@ -164,6 +165,8 @@ struct part {
 /* The k-th array that a matrix is made of; 0 when there is none. */
 int published_part(const struct transformer *p, size_t layer, enum role role, size_t k,
                    struct part *part);
+/* Complains of a checkpoint that has no head, in a call that needs one. */
+int published_needs_head(mete_ctx *cx, const struct transformer *p);
 /* The numbers of one matrix. */
 int published_read(const struct transformer *p, size_t layer, enum role role, float *out,
                    mete_error *err);
@@ -202,12 +205,17 @@ size_t words_room(const struct transformer *p, size_t answer);
 /* Joins tokens to their text, in the arena, and gives each its span. */
 int words_join(mete_ctx *cx, const struct transformer *p, mete_token *token, size_t count,
                mete_text *text);
+/* Tokens of a response, at most `most`, the one that ends it last where it fits. */
+int words_response(mete_ctx *cx, const struct transformer *p, mete_text text, size_t most,
+                   mete_tokens *out);
 int transformer_encode(mete_ctx *cx, const void *self, const mete_batch *batch, mete_actions *out);
 
 /* ---- learn.c: the tape ----------------------------------------------------------------------- */
 
 int transformer_forward(mete_ctx *cx, const void *self, const mete_params *params,
                         const mete_query *query, mete_outputs *out, mete_tape *tape);
+int transformer_embed(mete_ctx *cx, const void *self, const mete_params *params,
+                      const mete_batch *batch, mete_tape *tape, mete_var **out);
 int transformer_backward(mete_ctx *cx, const void *self, const mete_params *params,
                          const mete_query *query, const mete_outputs *adjoint, mete_tape *tape,
                          float *grad);

@@ -294,17 +294,30 @@ words_join(mete_ctx *cx, const struct transformer *p, mete_token *token, size_t 
     return METE_OK;
 }
 
+int
+words_response(mete_ctx *cx, const struct transformer *p, mete_text text, size_t most,
+               mete_tokens *out)
+{
+    out->count = 0;
+    int status = append_plain(cx, p, text, out);
+    if (!status && out->count < most) {
+        status = append(cx, out, p->shape.end);
+        if (!status)
+            out->start[out->count - 1] = out->end[out->count - 1] = (uint32_t)text.length;
+    }
+    return status;
+}
+
 /* A text that is cut is not said to end there. */
 static int
 encode_row(mete_ctx *cx, const struct transformer *p, const mete_batch *batch, size_t row,
            mete_tokens *tokens, mete_actions *out)
 {
-    mete_error err = {0};
     size_t most = (size_t)p->max_tokens;
     mete_text text = batch->response[row];
-    tokens->count = 0;
-    if (mete_tokeniser_encode(p->words, text, 0, tokens, &err))
-        return mete_fail(cx, err.code, "%s", err.message);
+    int status = words_response(cx, p, text, most, tokens);
+    if (status)
+        return status;
     size_t count = tokens->count < most ? tokens->count : most;
     mete_token *token = mete_arena(cx, (count + 1) * sizeof *token);
     if (!token)
@@ -312,9 +325,6 @@ encode_row(mete_ctx *cx, const struct transformer *p, const mete_batch *batch, s
     for (size_t i = 0; i < count; i++)
         token[i] =
             (mete_token){.id = tokens->id[i], .begin = tokens->start[i], .end = tokens->end[i]};
-    uint32_t length = (uint32_t)text.length;
-    if (count < most)
-        token[count++] = (mete_token){.id = p->shape.end, .begin = length, .end = length};
     return mete_act_tokens(cx, out, row, token, count, text);
 }
 

@@ -251,7 +251,9 @@ transformer_emit(mete_ctx *cx, const void *self, const mete_params *params, cons
 {
     const struct transformer *p = self;
     struct writing w = {.cx = cx, .p = p, .vector = params->vector};
-    int status = write_arrays(&w, folder, 0);
+    int status = published_needs_head(cx, p);
+    if (!status)
+        status = write_arrays(&w, folder, 0);
     if (!status)
         status = write_config(cx, p, folder);
     if (!status)

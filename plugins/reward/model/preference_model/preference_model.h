@@ -2,62 +2,20 @@
 #ifndef PREFERENCE_MODEL_H
 #define PREFERENCE_MODEL_H
 
-#include <mete/reward.h>
+#include "../common/net.h"
 
 enum { LOSS_BT, LOSS_FOCAL, LOSS_HINGE, LOSS_BRIER, LOSS_DAVIDSON, LOSS_RAO_KUPPER };
 enum { MARGIN_SHIFT, MARGIN_SCALE };
 enum { COMBINE_MEAN, COMBINE_WORST, COMBINE_LOWER };
 
-/* Numbers of the tensor "state". */
-enum { STATE_BEST, STATE_SINCE, STATE_INVERSE_TEMPERATURE, STATE_KEPT, STATE_NUMBERS };
-
-/* One version of the weights: the learning one, or the best so far on what is held out.
- * table [buckets x width]; with hidden units bias [width] and out [members x columns x hidden]. */
-struct weights {
-    const float *table, *bias, *out;
-};
-
 struct preference_model {
-    int64_t buckets, words, chars_from, chars_to, hidden, members, patience, bins;
-    double length_power, rate, decay, focal, tie, centre, correlation, mmd, bandwidth, orthogonal,
-        caution;
+    struct net net; /* first: its options are this struct's */
+    int64_t bins;
+    double focal, tie, centre, correlation, mmd, bandwidth, orthogonal, caution;
     int loss, margin_as, combine, aside, calibrate;
-    mete_strings context;
     mete_nodes spurious;
     mete_field margin;
-
-    mete_field *field;                   /* [context.count] */
-    size_t columns, width, outs;         /* of a member; of a table's row; all outputs */
-    int table, bias, out;                /* tensors: the weights, */
-    int table_sum, bias_sum, out_sum;    /* their sums of squared gradients, */
-    int best_table, best_bias, best_out; /* and the best so far, with patience */
-    int state;
-    float *grad;      /* [buckets x width] zero between minibatches */
-    uint8_t *touched; /* [buckets] likewise */
 };
-
-/* ---- features.c: a text as a bag of hashed n-grams ------------------------------------------- */
-
-struct bags {
-    uint32_t *bucket; /* of all rows, one after another, with repeats */
-    size_t *offset;   /* [rows + 1] */
-};
-/* Room for the buckets of one row, and scratch for finding them. */
-struct bag_scratch {
-    uint64_t *word, *gram, *known;
-    uint32_t *bucket;
-    size_t room; /* longest text it holds */
-};
-
-int bag_scratch_make(mete_ctx *cx, const struct preference_model *p, const mete_batch *batch,
-                     struct bag_scratch *out);
-/* Buckets of row's response into scratch->bucket; returns how many. */
-size_t bag_of(const struct preference_model *p, const mete_batch *batch, size_t row,
-              struct bag_scratch *scratch);
-int bags_of(mete_ctx *cx, const struct preference_model *p, const mete_batch *batch,
-            struct bags *out);
-/* What the sum over n features is multiplied by: n^-length_power. */
-double bag_scale(const struct preference_model *p, size_t n);
 
 /* ---- terms.c: losses and their slopes -------------------------------------------------------- */
 
@@ -82,12 +40,6 @@ double log1p_exp(double x);
 
 /* ---- learn.c --------------------------------------------------------------------------------- */
 
-struct weights learning_weights(mete_ctx *cx, const struct preference_model *p);
-/* The weights that score: the best so far where they are kept, else the learning ones. */
-struct weights scoring_weights(mete_ctx *cx, const struct preference_model *p);
-/* Outputs [outs] of a bag; unit [width]: what came before them, kept for learning. */
-void forward(const struct preference_model *p, const struct weights *w, const uint32_t *bucket,
-             size_t n, float *unit, double *out);
 /* The value of a row by its members' outputs [outs]; their standard deviation in *spread (may be
  * NULL). */
 double combine(const struct preference_model *p, const double *out, double *spread);

@@ -5,20 +5,20 @@
  * response that a context column holds too has a second feature of its own, and one that says so
  * alone: what a linear model can know of a response to a prompt.
  */
-#include "preference_model.h"
+#include "net.h"
 
 #include <math.h>
 #include <mete/text.h>
 
 static mete_text
-context_of(const struct preference_model *p, const mete_batch *batch, size_t k, size_t row)
+context_of(const struct net *p, const mete_batch *batch, size_t k, size_t row)
 {
     const mete_text *column = p->field[k].name ? mete_text_of(batch, &p->field[k]) : batch->prompt;
     return column && column[row].data ? column[row] : (mete_text){"", 0};
 }
 
 int
-bag_scratch_make(mete_ctx *cx, const struct preference_model *p, const mete_batch *batch,
+bag_scratch_make(mete_ctx *cx, const struct net *p, const mete_batch *batch,
                  struct bag_scratch *out)
 {
     size_t longest = 0, kinds = (size_t)(p->words + p->chars_to) + 2 * p->context.count;
@@ -41,15 +41,15 @@ bag_scratch_make(mete_ctx *cx, const struct preference_model *p, const mete_batc
 }
 
 static uint32_t
-bucket_of(const struct preference_model *p, uint64_t hash, uint64_t kind)
+bucket_of(const struct net *p, uint64_t hash, uint64_t kind)
 {
     return (uint32_t)(mete_mix64(hash + kind * UINT64_C(0x9e3779b97f4a7c15)) &
                       (uint64_t)(p->buckets - 1));
 }
 
 static size_t
-put_grams(const struct preference_model *p, const uint64_t *item, size_t items, int64_t from,
-          int64_t to, uint64_t kind, uint64_t *gram, uint32_t *out)
+put_grams(const struct net *p, const uint64_t *item, size_t items, int64_t from, int64_t to,
+          uint64_t kind, uint64_t *gram, uint32_t *out)
 {
     size_t n = 0;
     for (int64_t order = from; order <= to && (size_t)order <= items; order++) {
@@ -75,7 +75,7 @@ holds(const uint64_t *sorted, size_t n, uint64_t hash)
 }
 
 size_t
-bag_of(const struct preference_model *p, const mete_batch *batch, size_t row, struct bag_scratch *s)
+bag_of(const struct net *p, const mete_batch *batch, size_t row, struct bag_scratch *s)
 {
     enum { WORDS = 0x100, CHARS = 0x200, CONTEXT = 0x10000 };
     mete_text text = batch->response[row];
@@ -101,7 +101,7 @@ bag_of(const struct preference_model *p, const mete_batch *batch, size_t row, st
 }
 
 int
-bags_of(mete_ctx *cx, const struct preference_model *p, const mete_batch *batch, struct bags *out)
+bags_of(mete_ctx *cx, const struct net *p, const mete_batch *batch, struct bags *out)
 {
     struct bag_scratch scratch;
     int status = bag_scratch_make(cx, p, batch, &scratch);
@@ -122,7 +122,7 @@ bags_of(mete_ctx *cx, const struct preference_model *p, const mete_batch *batch,
 }
 
 double
-bag_scale(const struct preference_model *p, size_t n)
+bag_scale(const struct net *p, size_t n)
 {
     if (!n || p->length_power == 0)
         return 1;
