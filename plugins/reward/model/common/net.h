@@ -1,6 +1,6 @@
-/* net.h - what models learnt from texts share: a response seen as a bag of hashed n-grams, or as the
- * state in which a language model ends after reading it, and outputs linear in it or with a layer of
- * hidden units; several members; AdaGrad; the best weights so far. */
+/* net.h - what models learnt from texts share: a response seen as a bag of hashed n-grams, or as
+ * the state in which a language model ends after reading it; outputs linear in it, or with hidden
+ * units between; several members; AdaGrad; the best weights so far. */
 #ifndef NET_H
 #define NET_H
 
@@ -10,7 +10,7 @@
 /* Numbers of the tensor "state". */
 enum { STATE_BEST, STATE_SINCE, STATE_INVERSE_TEMPERATURE, STATE_KEPT, STATE_BODY, STATE_NUMBERS };
 
-/* The first member of the plugin's own struct. The plugin sets `columns` and then calls net_open. */
+/* The first member of the plugin's own struct; the plugin sets `columns`, then calls net_open. */
 struct net {
     /* options, of NET_OPTIONS */
     int64_t buckets, words, chars_from, chars_to, hidden, members, patience;

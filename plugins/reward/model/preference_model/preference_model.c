@@ -1,17 +1,17 @@
 /* preference_model - a value learnt from pairs of texts, one preferred to the other.
  *
- * value(x) = w . f(x) n^-length_power, f the counts of the response's n hashed n-grams; with hidden
- * units v . tanh(W f(x) n^-length_power + c). With a `trunk`, f(x) is the state in which that language
- * model ends after prompt and response, divided by the root of its width; it stays as it is, or
- * learns with `trunk_rate`: all of it, or its adapters where it has them. Fitted by P(a preferred to b) = sigma(value(a) -
- * value(b)) (Bradley & Terry 1952), or by another `loss`; soft labels are the records' chance.
- * Terms add up: `centre` (Eisenstein et al. 2023), `correlation` with what must not be bought,
- * with `aside` as two heads of which only the first scores (ODIN; Chen et al. 2024), `mmd` between
- * bins of it (counterfactual invariance; Veitch et al. 2021, Wang et al. 2025). What must not be
- * bought, `spurious`, is named as rewards. `members` are fitted on resamples of their own; the
- * value is their mean, their worst, or mean - caution sd (Coste et al. 2024), and the spread of
- * the node is their standard deviation. Of words never seen in fitting nothing is known: weight 0.
- */
+ * value(x) = w . f(x) n^-length_power, f the counts of the response's n hashed n-grams; with
+ * hidden units v . tanh(W f(x) n^-length_power + c). With a `trunk`, f(x) is the state in which
+ * that language model ends after prompt and response, divided by the root of its width; it stays
+ * as it is, or learns with `trunk_rate`: all of it, or its adapters where it has them. Fitted by
+ * P(a preferred to b) = sigma(value(a) - value(b)) (Bradley & Terry 1952), or by another `loss`;
+ * soft labels are the records' chance. Terms add up: `centre` (Eisenstein et al. 2023),
+ * `correlation` with what must not be bought, with `aside` as two heads of which only the first
+ * scores (ODIN; Chen et al. 2024), `mmd` between bins of it (counterfactual invariance; Veitch et
+ * al. 2021, Wang et al. 2025). What must not be bought, `spurious`, is named as rewards. `members`
+ * are fitted on resamples of their own; the value is their mean, their worst, or mean - caution sd
+ * (Coste et al. 2024), and the spread of the node is their standard deviation. Of words never seen
+ * in fitting nothing is known: weight 0. */
 #include "preference_model.h"
 
 #include <math.h>
