@@ -148,12 +148,19 @@ net_learning(mete_ctx *cx, const struct net *p)
                             read_if(cx, p->hidden > 0, p->out), read_if(cx, learns, p->body)};
 }
 
+int
+net_keeps(mete_ctx *cx, const struct net *p)
+{
+    const double *state = mete_tensor_read(cx, p->state);
+    return p->patience && state[STATE_KEPT] != 0;
+}
+
 struct weights
 net_scoring(mete_ctx *cx, const struct net *p)
 {
     const double *state = mete_tensor_read(cx, p->state);
     int learns = p->trunk_rate > 0 && state[STATE_BODY] != 0;
-    if (!p->patience || state[STATE_KEPT] == 0)
+    if (!net_keeps(cx, p))
         return net_learning(cx, p);
     return (struct weights){
         mete_tensor_read(cx, p->best_table), read_if(cx, p->hidden > 0, p->best_bias),

@@ -109,6 +109,8 @@ int net_open(mete_ctx *cx, struct net *p);
 struct weights net_learning(mete_ctx *cx, const struct net *p);
 /* The weights that score: the best so far where they are kept, else the learning ones. */
 struct weights net_scoring(mete_ctx *cx, const struct net *p);
+/* Are the weights that score the best so far? */
+int net_keeps(mete_ctx *cx, const struct net *p);
 /* Outputs of a batch's rows [episodes x outs] by the weights that score. */
 int net_score(mete_ctx *cx, const struct net *p, const mete_batch *batch, double *out);
 
