@@ -20,7 +20,7 @@ struct rating_model {
     int offset, offset_sum, best_offset; /* tensors [members x offsets] */
 };
 
-/* ---- terms.c: what a member's outputs say of a rating ----------------------------------------- */
+/* ---- terms.c: what a member's outputs say of a rating ---------------------------------------- */
 /* Ratings are shares of the range here, from 0 (low) to 1 (high), levels evenly spaced in it.
  *   regression    the rating is out + offset, one of each
  *   distribution  level k has a share of e^(out_k + offset_k) (Bellemare et al. 2017); a rating
