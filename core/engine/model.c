@@ -428,7 +428,7 @@ mete_embed(mete_ctx *cx, mete_node *model, const float *vector, const mete_batch
            mete_tape *tape)
 {
     mete_params params;
-    mete_encoder encoder;
+    mete_encoder encoder = {0};
     mete_var *out = NULL;
     if (mete_encoder_of(cx, model, &encoder))
         return NULL;
