@@ -6,50 +6,107 @@
 
 /* ---- a minibatch ----------------------------------------------------------------------------- */
 
+/* Row a is preferred to row b with probability p. */
+struct pair {
+    size_t a, b;
+    uint64_t id; /* of the record */
+    double p, margin, weight;
+    int own; /* of the data, and not made by `mismatch` */
+};
+
 /* What a minibatch of pairs has beside its rows. */
 struct pairs {
     struct pass pass;
-    double **z;     /* [spurious] their values [rows] */
-    double *margin; /* [pairs] */
+    const mete_batch *batch; /* its rows, and those made of them */
+    struct pair *pair;
+    size_t count;
+    double **z; /* [spurious] their values [rows] */
     uint32_t *rank;
 };
 
+/* The pairs of the data. */
 static int
-read_margins(mete_ctx *cx, const struct preference_model *p, struct pairs *t)
+own_pairs(mete_ctx *cx, const struct preference_model *p, const mete_batch *batch, struct pairs *t)
 {
-    const mete_text *column = mete_text_of(t->pass.batch, &p->margin);
-    for (size_t k = 0; k < t->pass.batch->pairs && column; k++) {
-        mete_text text = column[t->pass.batch->pair_a[k]];
+    const mete_text *column = mete_text_of(batch, &p->margin);
+    for (size_t k = 0; k < batch->pairs; k++) {
+        size_t a = batch->pair_a[k], b = batch->pair_b[k];
+        struct pair *pair = &t->pair[t->count++];
+        *pair = (struct pair){a, b, batch->id[a], batch->pair_p[k], 0, 1, 1};
+        mete_text text = column ? column[a] : (mete_text){NULL, 0};
         if (text.data && text.length &&
-            (!mete_number_parse(text, METE_NUMBER_EXPONENT, &t->margin[k]) ||
-             !isfinite(t->margin[k]) || t->margin[k] < 0))
+            (!mete_number_parse(text, METE_NUMBER_EXPONENT, &pair->margin) ||
+             !isfinite(pair->margin) || pair->margin < 0))
             return mete_fail(cx, METE_EDATA, "a margin is \"%.*s\"; it must be a number from 0",
                              (int)(text.length < 40 ? text.length : 40), text.data);
     }
     return METE_OK;
 }
 
+/* Adds the responses of another record to each prompt: both of its own beat both of those, which
+ * tie (RRM; Liu et al. 2024, arXiv:2409.13156, equation 8, without the filter). What makes a
+ * response win whatever was asked is then worth nothing. */
 static int
-pairs_start(mete_ctx *cx, const struct preference_model *p, const mete_batch *batch,
-            struct pairs *t)
+add_mismatched(mete_ctx *cx, const struct preference_model *p, uint64_t step, struct pairs *t)
+{
+    const mete_batch *batch = t->batch;
+    size_t n = batch->pairs, rows = batch->episodes;
+    mete_rng rng = mete_random(cx, mete_hash_mix(step, n), 1);
+    size_t shift = 1 + (size_t)(mete_rng_uniform(&rng) * (double)(n - 1));
+    uint32_t *row = mete_arena(cx, (rows + 2 * n) * sizeof *row);
+    mete_text *said = mete_arena(cx, (rows + 2 * n) * sizeof *said);
+    if (!row || !said)
+        return mete_fail(cx, METE_ENOMEM, "out of memory for a minibatch");
+    for (size_t i = 0; i < rows; i++) {
+        row[i] = (uint32_t)i;
+        said[i] = batch->response[i];
+    }
+    for (size_t k = 0; k < n; k++) {
+        size_t other = (k + shift) % n, at = rows + 2 * k;
+        size_t a = batch->pair_a[k], b = batch->pair_b[k], c = batch->pair_a[other];
+        int same = mete_text_equal(batch->prompt[a], batch->prompt[c]);
+        double weight = same ? 0 : p->mismatch;
+        row[at] = row[at + 1] = (uint32_t)a;
+        said[at] = batch->response[c];
+        said[at + 1] = batch->response[batch->pair_b[other]];
+        for (size_t i = 0; i < 4; i++)
+            t->pair[t->count++] =
+                (struct pair){i < 2 ? a : b, at + i % 2, batch->id[a], 1, 0, weight, 0};
+        t->pair[t->count++] = (struct pair){at, at + 1, batch->id[a], .5, 0, weight, 0};
+    }
+    t->batch = mete_batch_subset(cx, batch, row, rows + 2 * n);
+    t->batch = t->batch ? mete_batch_respond(cx, t->batch, said) : NULL;
+    return t->batch ? METE_OK : METE_EPLUGIN;
+}
+
+/* `mixes`: with other records' responses, drawn by `step`. */
+static int
+pairs_start(mete_ctx *cx, const struct preference_model *p, const mete_batch *batch, int mixes,
+            uint64_t step, struct pairs *t)
 {
     struct weights w = net_learning(cx, &p->net);
-    int status = pass_start(cx, &p->net, batch, &w, &t->pass);
+    *t = (struct pairs){.batch = batch};
+    mixes = mixes && p->mismatch > 0 && batch->pairs > 1;
+    if (!batch->response)
+        return mete_fail(cx, METE_EINVAL, "learns from texts, and these episodes have none");
+    if (mixes && !batch->prompt)
+        return mete_fail(cx, METE_EDATA, "mismatch: these records have no prompts");
+    t->pair = mete_arena(cx, (mixes ? 6 : 1) * (batch->pairs + 1) * sizeof *t->pair);
     t->z = mete_arena(cx, (p->spurious.count + 1) * sizeof *t->z);
-    t->margin = mete_arena(cx, (batch->pairs + 1) * sizeof *t->margin);
-    t->rank = mete_arena(cx, (batch->episodes + 1) * sizeof *t->rank);
-    if (status)
-        return status;
-    if (!t->z || !t->margin || !t->rank)
+    t->rank = mete_arena(cx, (batch->episodes + 2 * batch->pairs + 1) * sizeof *t->rank);
+    if (!t->pair || !t->z || !t->rank)
         return mete_fail(cx, METE_ENOMEM, "out of memory for a minibatch");
-    return read_margins(cx, p, t);
+    int status = own_pairs(cx, p, batch, t);
+    if (!status && mixes)
+        status = add_mismatched(cx, p, step, t);
+    return status ? status : pass_start(cx, &p->net, t->batch, &w, &t->pass);
 }
 
 static int
 see_spurious(mete_ctx *cx, const struct preference_model *p, struct pairs *t)
 {
     for (size_t k = 0; k < p->spurious.count; k++) {
-        const mete_scores *scores = mete_evaluate(cx, p->spurious.item[k], t->pass.batch);
+        const mete_scores *scores = mete_evaluate(cx, p->spurious.item[k], t->batch);
         if (!scores)
             return METE_EPLUGIN;
         t->z[k] = scores->episode;
@@ -62,21 +119,26 @@ static void
 add_pairs(mete_ctx *cx, const struct preference_model *p, struct pairs *pairs, size_t member)
 {
     struct pass *t = &pairs->pass;
-    const mete_batch *batch = t->batch;
-    size_t at = member * p->net.columns, outs = p->net.outs, n = batch->pairs;
-    for (size_t k = 0; k < n; k++) {
-        size_t a = batch->pair_a[k] * outs + at, b = batch->pair_b[k] * outs + at;
+    size_t at = member * p->net.columns, outs = p->net.outs, n = 0;
+    for (size_t k = 0; k < pairs->count; k++)
+        n += (size_t)pairs->pair[k].own;
+    for (size_t k = 0; k < pairs->count; k++) {
+        const struct pair *pair = &pairs->pair[k];
+        size_t a = pair->a * outs + at, b = pair->b * outs + at;
         double d = t->out[a] - t->out[b], slope;
-        double weight = net_times_drawn(cx, &p->net, batch->id[batch->pair_a[k]], member);
+        double weight = pair->weight * net_times_drawn(cx, &p->net, pair->id, member);
         double own = d;
         if (p->aside)
             d += t->out[a + 1] - t->out[b + 1];
-        double loss = pair_loss(p, d, batch->pair_p[k], pairs->margin[k], &slope);
+        double loss = pair_loss(p, d, pair->p, pair->margin, &slope);
         t->loss += weight * loss / (double)n;
-        t->right += weight * (own > 0 ? batch->pair_p[k] : own < 0 ? 1 - batch->pair_p[k] : .5);
-        t->weight += weight;
+        if (pair->own) {
+            t->right += weight * (own > 0 ? pair->p : own < 0 ? 1 - pair->p : .5);
+            t->weight += weight;
+        }
         slope *= weight / (double)n;
-        double centre = p->centre * weight / (double)n, sum = t->out[a] + t->out[b];
+        double centre = pair->own ? p->centre * weight / (double)n : 0;
+        double sum = t->out[a] + t->out[b];
         t->loss += centre * sum * sum;
         for (size_t c = 0; c < p->net.columns; c++) {
             t->slope[a + c] += slope;
@@ -148,14 +210,13 @@ preference_fit_batch(mete_ctx *cx, void *self, const mete_batch *batch, uint64_t
     struct preference_model *p = self;
     struct pairs pairs;
     struct pass *t = &pairs.pass;
-    (void)step;
     if (!batch->pairs)
         return batch->episodes && !batch->pair_a
                    ? mete_fail(cx, METE_EDATA,
                                "learns from pairs, chosen and rejected; these "
                                "records are single responses")
                    : METE_OK;
-    int status = pairs_start(cx, p, batch, &pairs);
+    int status = pairs_start(cx, p, batch, 1, step, &pairs);
     if (!status)
         status = see_spurious(cx, p, &pairs);
     for (size_t m = 0; m < (size_t)p->net.members && !status; m++) {
@@ -187,7 +248,7 @@ preference_fit_end(mete_ctx *cx, void *self, uint64_t epoch, const mete_batch *v
     (void)epoch;
     if (!n)
         return METE_OK;
-    int status = pairs_start(cx, p, validation, &pairs);
+    int status = pairs_start(cx, p, validation, 0, 0, &pairs);
     double *d = mete_arena(cx, n * sizeof *d), loss = 0, right = 0, slope;
     if (!status && !d)
         status = mete_fail(cx, METE_ENOMEM, "out of memory");
@@ -198,7 +259,7 @@ preference_fit_end(mete_ctx *cx, void *self, uint64_t epoch, const mete_batch *v
                      *b = pairs.pass.out + validation->pair_b[k] * outs;
         double chance = validation->pair_p[k];
         d[k] = combine(p, a, NULL) - combine(p, b, NULL);
-        loss += pair_loss(p, d[k], chance, pairs.margin[k], &slope) / (double)n;
+        loss += pair_loss(p, d[k], chance, pairs.pair[k].margin, &slope) / (double)n;
         right += (d[k] > 0 ? chance : d[k] < 0 ? 1 - chance : .5) / (double)n;
     }
     mete_metric(cx, "held_loss", loss);

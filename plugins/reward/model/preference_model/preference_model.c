@@ -8,7 +8,8 @@
  * soft labels are the records' chance. Terms add up: `centre` (Eisenstein et al. 2023),
  * `correlation` with what must not be bought, with `aside` as two heads of which only the first
  * scores (ODIN; Chen et al. 2024), `mmd` between bins of it (counterfactual invariance; Veitch et
- * al. 2021, Wang et al. 2025). What must not be bought, `spurious`, is named as rewards. `members`
+ * al. 2021, Wang et al. 2025). What must not be bought, `spurious`, is named as rewards.
+ * `mismatch` adds other records' responses to each prompt, which lose (RRM; Liu et al. 2024). `members`
  * are fitted on resamples of their own; the value is their mean, their worst, or mean - caution sd
  * (Coste et al. 2024), and the spread of the node is their standard deviation. Of words never seen
  * in fitting nothing is known: weight 0. */
@@ -30,6 +31,10 @@ static const mete_option options[] = {
               "a margin is taken off the difference, or multiplies the loss"),
     METE_REAL(struct preference_model, centre, 0, 0, 1e3,
               "weight of (value(a) + value(b))^2, which fixes where 0 is"),
+    METE_REAL(
+        struct preference_model, mismatch, 0, 0, 1e3,
+        "weight of pairs with responses to other prompts, which lose to both of a prompt's own "
+        "and tie with each other; needs context or a trunk, to tell them apart"),
     METE_REWARDS(struct preference_model, spurious, 0, "what the value must not depend on"),
     METE_REAL(struct preference_model, correlation, 0, 0, 1e6,
               "weight of |correlation| with each of spurious"),
@@ -57,6 +62,8 @@ check(mete_ctx *cx, const struct preference_model *p)
                          "correlation, mmd and aside need spurious = ( { use = \"length\"; } )");
     if (p->orthogonal > 0 && (!p->aside || !p->net.hidden))
         return mete_fail(cx, METE_EINVAL, "orthogonal needs aside = true and hidden units");
+    if (p->mismatch > 0 && !p->net.context.count && !p->net.trunk)
+        return mete_fail(cx, METE_EINVAL, "mismatch needs context = [ \"prompt\" ] or a trunk");
     return METE_OK;
 }
 
@@ -111,7 +118,8 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 
 METE_REWARD_PLUGIN(preference_model, "1", "a value learnt from preferred and other responses",
                    .options = options, .state_size = sizeof(struct preference_model),
-                   .reference = "Bradley & Terry 1952; Weinberger et al. 2009; Eisenstein et al. "
-                                "2023; Chen et al. 2024 (ODIN); Wang et al. 2025",
+                   .reference =
+                       "Bradley & Terry 1952; Weinberger et al. 2009; Eisenstein et al. "
+                       "2023; Chen et al. 2024 (ODIN); Liu et al. 2024 (RRM); Wang et al. 2025",
                    .tags = "learnt text preferences", .open = open_model, .score = score,
                    .fit_batch = preference_fit_batch, .fit_end = preference_fit_end);

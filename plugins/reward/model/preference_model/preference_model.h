@@ -11,7 +11,7 @@ enum { COMBINE_MEAN, COMBINE_WORST, COMBINE_LOWER };
 struct preference_model {
     struct net net; /* first: its options are this struct's */
     int64_t bins;
-    double focal, tie, centre, correlation, mmd, bandwidth, orthogonal, caution;
+    double focal, tie, centre, correlation, mmd, bandwidth, orthogonal, caution, mismatch;
     int loss, margin_as, combine, aside, calibrate;
     mete_nodes spurious;
     mete_field margin;
