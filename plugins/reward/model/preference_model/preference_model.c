@@ -9,10 +9,10 @@
  * `correlation` with what must not be bought, with `aside` as two heads of which only the first
  * scores (ODIN; Chen et al. 2024), `mmd` between bins of it (counterfactual invariance; Veitch et
  * al. 2021, Wang et al. 2025). What must not be bought, `spurious`, is named as rewards.
- * `mismatch` adds other records' responses to each prompt, which lose (RRM; Liu et al. 2024). `members`
- * are fitted on resamples of their own; the value is their mean, their worst, or mean - caution sd
- * (Coste et al. 2024), and the spread of the node is their standard deviation. Of words never seen
- * in fitting nothing is known: weight 0. */
+ * `mismatch` adds other records' responses to each prompt, which lose (RRM; Liu et al. 2024).
+ * `members` are fitted on resamples of their own; the value is their mean, their worst, or mean -
+ * caution sd (Coste et al. 2024), and the spread of the node is their standard deviation. Of
+ * words never seen in fitting nothing is known: weight 0. */
 #include "preference_model.h"
 
 #include <math.h>
