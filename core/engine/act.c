@@ -526,6 +526,17 @@ mete__policy_emit(mete_node *policy, const mete_params *params, const char *fold
     return mete__ctx_blame(policy, status, err);
 }
 
+/* What a policy is asked about a conversation is asked of each answer. */
+static int
+of_answers(const mete_query *query, mete_ctx *cx, mete_query *out)
+{
+    *out = *query;
+    out->batch = mete__batch_answers(query->batch, cx->arena);
+    return out->batch
+               ? METE_OK
+               : mete_fail(cx, METE_ENOMEM, "out of memory for %zu turns", query->batch->turns);
+}
+
 int
 mete__policy_forward(mete_node *policy, const mete_params *params, const mete_query *query,
                      mete_outputs *out, mete_tape *tape, mete_error *err)
@@ -534,7 +545,10 @@ mete__policy_forward(mete_node *policy, const mete_params *params, const mete_qu
         return absent(policy, "forward: it cannot be trained by gradients", err);
     mete_ctx cx = mete__ctx_make(policy, 0, err);
     mete__arena_mark mark = mete__arena_marked(cx.arena);
-    int status = policy->plugin->as.policy.forward(&cx, policy->self, params, query, out, tape);
+    mete_query asked;
+    int status = of_answers(query, &cx, &asked);
+    if (!status)
+        status = policy->plugin->as.policy.forward(&cx, policy->self, params, &asked, out, tape);
     mete__arena_release(cx.arena, mark);
     return mete__ctx_blame(policy, status, err);
 }
@@ -547,8 +561,11 @@ mete__policy_backward(mete_node *policy, const mete_params *params, const mete_q
         return absent(policy, "backward", err);
     mete_ctx cx = mete__ctx_make(policy, 0, err);
     mete__arena_mark mark = mete__arena_marked(cx.arena);
-    int status =
-        policy->plugin->as.policy.backward(&cx, policy->self, params, query, adjoint, tape, grad);
+    mete_query asked;
+    int status = of_answers(query, &cx, &asked);
+    if (!status)
+        status = policy->plugin->as.policy.backward(&cx, policy->self, params, &asked, adjoint,
+                                                    tape, grad);
     mete__arena_release(cx.arena, mark);
     return mete__ctx_blame(policy, status, err);
 }

@@ -28,6 +28,9 @@ struct mete__builder {
     mete__shape shape;
     vector id, prompt_id, task_id, first_step, starts, terminated, truncated, masked, step_begin,
         group, prompt, response, final_observation, final_value;
+    vector turn_begin, turn_first, turn_step, turn_text, turn_role, turn_prompt, talk;
+    size_t talk_from; /* where the row's conversation begins in `talk` */
+    bool talk_own;    /* the row has begun its own turns */
     vector observation, action, action_vector, action_mask, logp, value, loss_mask, span, step_row;
     vector pair_a, pair_b, pair_p;
     vector bytes;
@@ -103,7 +106,8 @@ mete__builder_new(void)
     DO(id) DO(prompt_id) DO(task_id) DO(first_step) DO(starts) DO(terminated) DO(truncated) \
     DO(masked) DO(step_begin) DO(group) DO(prompt) DO(response) DO(final_observation) \
     DO(final_value) DO(observation) DO(action) DO(action_vector) DO(action_mask) DO(logp) \
-    DO(value) DO(loss_mask) DO(span) DO(step_row) DO(pair_a) DO(pair_b) DO(pair_p) DO(bytes)
+    DO(value) DO(loss_mask) DO(span) DO(step_row) DO(pair_a) DO(pair_b) DO(pair_p) DO(bytes) \
+    DO(turn_begin) DO(turn_first) DO(turn_step) DO(turn_text) DO(turn_role) DO(turn_prompt) DO(talk)
 /* clang-format on */
 
 static void
@@ -208,9 +212,11 @@ pad(mete__builder *builder, column *c, size_t count)
 static size_t
 level_count(const mete__builder *builder, const column *c)
 {
-    return c->level == METE_STEP   ? builder->step_row.count
-           : c->level == METE_PAIR ? builder->pair_a.count
-                                   : builder->id.count;
+    mete_level level = c->level == METE_LIST ? c->parent : c->level;
+    return level == METE_STEP   ? builder->step_row.count
+           : level == METE_TURN ? builder->turn_role.count
+           : level == METE_PAIR ? builder->pair_a.count
+                                : builder->id.count;
 }
 
 int
@@ -239,9 +245,33 @@ mete__builder_row(mete__builder *builder, const mete__row *row)
                1);
     if (shape->heads)
         append(builder, &builder->final_value, NULL, shape->heads * sizeof(float), 1);
-    for (size_t i = 0; i < builder->columns; i++)
-        if (builder->column[i].level == METE_LIST)
-            pad(builder, &builder->column[i], builder->id.count - 1);
+    if (shape->turns) {
+        PUSH(builder, &builder->turn_begin, uint32_t, (uint32_t)builder->turn_role.count);
+        PUSH(builder, &builder->turn_first, uint32_t, (uint32_t)builder->turn_role.count);
+        builder->talk_from = builder->talk.count;
+        builder->talk_own = false;
+    }
+    return builder->broken ? METE_ENOMEM : METE_OK;
+}
+
+int
+mete__builder_turn(mete__builder *builder, uint8_t role, mete_text text, bool own)
+{
+    size_t turn = builder->turn_role.count, from = builder->talk_from;
+    if (!builder->turn_first.count)
+        return METE_EINVAL;
+    if (!builder->talk_own && !builder->broken)
+        ((uint32_t *)(void *)builder->turn_first.data)[builder->turn_first.count - 1] =
+            (uint32_t)(own ? turn : turn + 1);
+    builder->talk_own |= own;
+    stored before = {from, builder->talk.count - from, false};
+    if (before.length)
+        append(builder, &builder->talk, "\n", 1, 1);
+    append(builder, &builder->talk, text.data, 1, text.length);
+    PUSH(builder, &builder->turn_prompt, stored, before);
+    PUSH(builder, &builder->turn_text, stored, store(builder, text));
+    PUSH(builder, &builder->turn_role, uint8_t, role);
+    PUSH(builder, &builder->turn_step, uint32_t, (uint32_t)builder->step_row.count);
     return builder->broken ? METE_ENOMEM : METE_OK;
 }
 
@@ -399,7 +429,10 @@ int
 mete__builder_list(mete__builder *builder, int handle, const mete_text *item, size_t count)
 {
     column *c = &builder->column[handle];
-    pad(builder, c, builder->id.count - 1);
+    size_t rows = level_count(builder, c);
+    if (!rows)
+        return METE_OK;
+    pad(builder, c, rows - 1);
     for (size_t i = 0; i < count; i++)
         PUSH(builder, &c->data, stored, store(builder, item[i]));
     PUSH(builder, &c->offset, uint32_t, (uint32_t)c->data.count);
@@ -408,7 +441,7 @@ mete__builder_list(mete__builder *builder, int handle, const mete_text *item, si
 
 /* Texts as they are to be read, now that the heap stands still. */
 static const mete_text *
-texts(mete__builder *builder, const vector *v)
+texts(mete__builder *builder, const vector *v, const char *bytes)
 {
     mete_text *text = mete__arena_take(builder->arena, (v->count + 1) * sizeof *text);
     const stored *from = (const stored *)(const void *)v->data;
@@ -418,7 +451,7 @@ texts(mete__builder *builder, const vector *v)
     }
     static const char empty[1] = "";
     for (size_t i = 0; i < v->count; i++) {
-        const char *data = from[i].length ? builder->bytes.data + from[i].offset : empty;
+        const char *data = from[i].length ? bytes + from[i].offset : empty;
         text[i] = (mete_text){from[i].absent ? NULL : data, from[i].length};
     }
     return text;
@@ -434,21 +467,38 @@ finish_columns(mete__builder *builder, mete_batch *batch)
         column *c = &builder->column[i];
         pad(builder, c, level_count(builder, c));
         bool text = c->element == METE_TEXT || c->element == METE_JSON;
-        out[i] = (mete_column){.size = sizeof *out,
-                               .level = (uint16_t)c->level,
-                               .element = (uint16_t)c->element,
-                               .visible = (uint32_t)c->visible,
-                               .parent = (uint32_t)c->parent,
-                               .shape = {1},
-                               .name = c->name,
-                               .data = text ? (const void *)texts(builder, &c->data) : c->data.data,
-                               .offset = c->level == METE_LIST
-                                             ? (const uint32_t *)(const void *)c->offset.data
-                                             : NULL};
+        out[i] = (mete_column){
+            .size = sizeof *out,
+            .level = (uint16_t)c->level,
+            .element = (uint16_t)c->element,
+            .visible = (uint32_t)c->visible,
+            .parent = (uint32_t)c->parent,
+            .shape = {1},
+            .name = c->name,
+            .data =
+                text ? (const void *)texts(builder, &c->data, builder->bytes.data) : c->data.data,
+            .offset =
+                c->level == METE_LIST ? (const uint32_t *)(const void *)c->offset.data : NULL};
     }
     batch->column = out;
     batch->columns = (uint32_t)builder->columns;
     return !builder->broken;
+}
+
+static void
+finish_turns(mete__builder *builder, mete_batch *batch)
+{
+    PUSH(builder, &builder->turn_begin, uint32_t, (uint32_t)builder->turn_role.count);
+    PUSH(builder, &builder->turn_step, uint32_t, (uint32_t)builder->step_row.count);
+    builder->turn_begin.count--; /* ends, as of groups */
+    builder->turn_step.count--;
+    batch->turns = builder->turn_role.count;
+    batch->turn_begin = (const uint32_t *)(void *)builder->turn_begin.data;
+    batch->turn_first = (const uint32_t *)(void *)builder->turn_first.data;
+    batch->turn_step = (const uint32_t *)(void *)builder->turn_step.data;
+    batch->turn_role = (const uint8_t *)builder->turn_role.data;
+    batch->turn_text = texts(builder, &builder->turn_text, builder->bytes.data);
+    batch->turn_prompt = texts(builder, &builder->turn_prompt, builder->talk.data);
 }
 
 const mete_batch *
@@ -486,11 +536,13 @@ mete__builder_batch(mete__builder *builder, mete_error *err)
     batch->action_count = shape->action_count;
     batch->heads = shape->heads;
     if (shape->text) {
-        batch->prompt = texts(builder, &builder->prompt);
-        batch->response = texts(builder, &builder->response);
+        batch->prompt = texts(builder, &builder->prompt, builder->bytes.data);
+        batch->response = texts(builder, &builder->response, builder->bytes.data);
         batch->span = (const uint32_t *)(void *)builder->span.data;
         batch->loss_mask = (const uint8_t *)builder->loss_mask.data;
     }
+    if (shape->turns)
+        finish_turns(builder, batch);
     if (shape->observation_size) {
         batch->observation = (const float *)(void *)builder->observation.data;
         batch->final_observation = (const float *)(void *)builder->final_observation.data;

@@ -315,7 +315,8 @@ int
 mete_signal(mete_ctx *cx, const char *name, mete_level level, mete_role role, double lo, double hi,
             const char *help)
 {
-    mete__declared what = {.level = level, .element = METE_F64, .role = role, .lo = lo, .hi = hi};
+    mete__declared what = {
+        .level = level, .element = METE_F64, .role = role, .signal = true, .lo = lo, .hi = hi};
     if (level > METE_STEP || level == METE_SCENE)
         return mete_fail(cx, METE_EPLUGIN, "signal '%s' is at a level that signals do not have",
                          name);
@@ -326,9 +327,22 @@ int
 mete_provide(mete_ctx *cx, const char *name, mete_level level, mete_type element,
              mete_visible visible, const char *help)
 {
-    mete__declared what = {.level = level, .element = element, .visible = visible};
-    if (level != METE_EPISODE && level != METE_LIST)
-        return mete_fail(cx, METE_EPLUGIN, "column '%s' must be at level episode or list", name);
+    mete__declared what = {
+        .level = level, .element = element, .visible = visible, .parent = METE_EPISODE};
+    if (level != METE_EPISODE && level != METE_TURN && level != METE_STEP && level != METE_LIST)
+        return mete_fail(cx, METE_EPLUGIN,
+                         "column '%s' must be at level episode, turn, step or list", name);
+    return declare(cx, what, name, help);
+}
+
+int
+mete_provide_lists(mete_ctx *cx, const char *name, mete_level parent, mete_visible visible,
+                   const char *help)
+{
+    mete__declared what = {
+        .level = METE_LIST, .element = METE_TEXT, .visible = visible, .parent = parent};
+    if (parent != METE_EPISODE && parent != METE_TURN && parent != METE_STEP)
+        return mete_fail(cx, METE_EPLUGIN, "lists '%s' must be of episodes, turns or steps", name);
     return declare(cx, what, name, help);
 }
 
@@ -336,8 +350,12 @@ int
 mete_provide_signal(mete_ctx *cx, const char *name, mete_visible visible, double lo, double hi,
                     const char *help)
 {
-    mete__declared what = {
-        .level = METE_STEP, .element = METE_F32, .visible = visible, .lo = lo, .hi = hi};
+    mete__declared what = {.level = METE_STEP,
+                           .element = METE_F32,
+                           .visible = visible,
+                           .signal = true,
+                           .lo = lo,
+                           .hi = hi};
     return declare(cx, what, name, help);
 }
 

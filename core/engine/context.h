@@ -154,8 +154,6 @@ mete_ctx mete__ctx_make(mete_node *node, unsigned phase, mete_error *err);
 int mete__ctx_blame(const mete_node *node, int code, mete_error *err);
 
 /* batch.c */
-void mete__view_filter(const mete_batch *batch, mete_visible most, mete__arena *arena,
-                       mete_batch *out);
 /* The first of `count` rising offsets that is not below `row`; count when none is. */
 size_t mete__offset_find(const uint32_t *offset, size_t count, size_t row);
 /* Rows [from, to) as a batch of their own; false when memory ran out. */
@@ -164,8 +162,6 @@ bool mete__batch_range(const mete_batch *batch, size_t from, size_t to, mete__ar
 /* Rows of a batch at a level (1 at METE_BATCH and METE_LIST); bytes of one value of a column. */
 size_t mete__batch_rows_at(const mete_batch *batch, uint32_t level);
 size_t mete__column_value_size(const mete_column *column);
-const mete_batch *mete__batch_rows(const mete_batch *batch, const uint32_t *row, size_t count,
-                                   bool steps, mete__arena *arena);
 
 /* score.c */
 mete__frame *mete__frame_new(mete__engine *engine, const mete_batch *batch, mete__arena *arena,

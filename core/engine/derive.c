@@ -3,6 +3,7 @@
  * A range borrows its parent's arrays; the others copy. All keep identity and visibility. */
 #include "engine/context.h"
 
+#include <mete/model.h>
 #include <string.h>
 
 static size_t
@@ -158,9 +159,15 @@ mete__batch_range(const mete_batch *batch, size_t from, size_t to, mete__arena *
         out->turn_step = rebased(batch->turn_step + turn, out->turns, arena);
         out->turn_text = moved(batch->turn_text, turn, sizeof *batch->turn_text);
         out->turn_role = moved(batch->turn_role, turn, 1);
-        if (!out->turn_begin || !out->turn_step)
+        out->turn_prompt = moved(batch->turn_prompt, turn, sizeof *batch->turn_prompt);
+        uint32_t *first = mete__arena_take(arena, (rows + 1) * sizeof *first);
+        for (size_t i = 0; first && i < rows; i++)
+            first[i] = batch->turn_first[from + i] - (uint32_t)turn;
+        out->turn_first = first;
+        if (!first || !out->turn_begin || !out->turn_step)
             return false;
     }
+    out->message_begin = moved(batch->message_begin, from, sizeof *batch->message_begin);
     out->pairs = 0; /* relations span rows: nodes that read them see whole batches */
     mete_column *column = mete__arena_take(arena, (batch->columns + 1) * sizeof *column);
     if (!column)
@@ -210,34 +217,63 @@ regroup(mete_batch *out, mete__arena *arena)
     return true;
 }
 
+/* Offsets of the rows' parts, and the index of each part: those of row[i] are old[row[i]] to
+ * old[row[i] + 1]. */
+static bool
+copy_offsets(const uint32_t *old, const uint32_t *row, size_t rows, mete__arena *arena,
+             uint32_t **begin, uint32_t **part, size_t *parts)
+{
+    size_t total = 0;
+    *begin = mete__arena_take(arena, (rows + 1) * sizeof **begin);
+    for (size_t i = 0; *begin && i < rows; i++) {
+        (*begin)[i] = (uint32_t)total;
+        total += old[row[i] + 1] - old[row[i]];
+    }
+    *part = mete__arena_take(arena, (total + 1) * sizeof **part);
+    if (!*begin || !*part)
+        return false;
+    (*begin)[rows] = (uint32_t)total;
+    for (size_t i = 0; i < rows; i++)
+        for (uint32_t k = (*begin)[i]; k < (*begin)[i + 1]; k++)
+            (*part)[k] = old[row[i]] + k - (*begin)[i];
+    *parts = total;
+    return true;
+}
+
 static bool
 copy_list(const mete_column *from, const uint32_t *row, size_t count, mete__arena *arena,
           mete_column *to)
 {
-    size_t each = element_size(from->element), total = 0;
-    uint32_t *offset = mete__arena_take(arena, (count + 1) * sizeof *offset);
-    if (!offset)
+    uint32_t *offset, *item;
+    size_t total;
+    if (!copy_offsets(from->offset, row, count, arena, &offset, &item, &total))
         return false;
-    for (size_t i = 0; i < count; i++) {
-        offset[i] = (uint32_t)total;
-        total += from->offset[row[i] + 1] - from->offset[row[i]];
-    }
-    offset[count] = (uint32_t)total;
-    char *data = mete__arena_take(arena, total * each);
-    if (!data)
-        return false;
-    for (size_t i = 0; i < count; i++)
-        memcpy(data + offset[i] * each, (const char *)from->data + from->offset[row[i]] * each,
-               (offset[i + 1] - offset[i]) * each);
-    to->data = data;
+    to->data = gathered(from->data, item, total, element_size(from->element), arena);
     to->offset = offset;
-    return true;
+    return to->data != NULL;
 }
 
-/* Columns of the rows (and steps) chosen; those at other levels are dropped. */
+/* Which rows of each level make a new batch; NULL: none, so that columns there are dropped. */
+typedef struct chosen {
+    const uint32_t *row, *turn, *step;
+    size_t rows, turns, steps;
+    bool
+        answers; /* each row is a turn, so what stood per turn stands per episode; all steps stay */
+} chosen;
+
+static const uint32_t *
+chosen_at(const chosen *c, uint32_t level, size_t *count)
+{
+    *count = level == METE_EPISODE ? c->rows : level == METE_TURN ? c->turns : c->steps;
+    return level == METE_EPISODE ? c->row
+           : level == METE_TURN  ? c->turn
+           : level == METE_STEP  ? c->step
+                                 : NULL;
+}
+
+/* Columns of what is chosen. */
 static bool
-copy_columns(const mete_batch *batch, const uint32_t *row, size_t rows, const uint32_t *step,
-             size_t steps, mete__arena *arena, mete_batch *out)
+copy_columns(const mete_batch *batch, const chosen *c, mete__arena *arena, mete_batch *out)
 {
     mete_column *column = mete__arena_zero(arena, (batch->columns + 1) * sizeof *column);
     if (!column)
@@ -247,58 +283,43 @@ copy_columns(const mete_batch *batch, const uint32_t *row, size_t rows, const ui
     for (uint32_t i = 0; i < batch->columns; i++) {
         const mete_column *from = &batch->column[i];
         mete_column *to = &column[out->columns];
-        const uint32_t *index = from->level == METE_STEP ? step : row;
-        size_t count = from->level == METE_STEP ? steps : rows;
+        bool list = from->level == METE_LIST;
+        uint32_t level = list ? from->parent : from->level;
+        size_t count;
+        const uint32_t *index = chosen_at(c, level, &count);
         *to = *from;
-        if (from->level == METE_LIST && from->parent == METE_EPISODE) {
-            if (!copy_list(from, row, rows, arena, to))
+        if (index && list) {
+            if (!copy_list(from, index, count, arena, to))
                 return false;
-        } else if (from->level == METE_EPISODE || (from->level == METE_STEP && step)) {
+        } else if (index) {
             to->data = gathered(from->data, index, count, mete__column_value_size(from), arena);
             to->valid = gathered(from->valid, index, count, 1, arena);
             if (!to->data)
                 return false;
-        } else if (from->level != METE_BATCH) {
+        } else if (level != METE_BATCH && !(c->answers && level == METE_STEP)) {
             continue;
         }
+        if (c->answers && level == METE_TURN && list)
+            to->parent = METE_EPISODE;
+        else if (c->answers && level == METE_TURN)
+            to->level = METE_EPISODE;
         out->columns++;
     }
     return true;
 }
 
-/* Rows `row[0..count)` as a batch of its own, with their steps or without. */
-const mete_batch *
-mete__batch_rows(const mete_batch *batch, const uint32_t *row, size_t count, bool steps,
-                 mete__arena *arena)
+/* Members per row; `row` becomes the new rows' parents. */
+static bool
+copy_rows(const mete_batch *batch, const uint32_t *row, size_t count, mete__arena *arena,
+          mete_batch *out)
 {
-    mete_batch *out = mete__arena_take(arena, sizeof *out);
-    uint32_t *begin = mete__arena_zero(arena, (count + 1) * sizeof *begin);
-    if (!out || !begin)
-        return NULL;
     *out = *batch;
     out->episodes = count;
     out->scenes = out->turns = out->pairs = 0;
-    out->scene = out->turn_begin = out->turn_step = NULL;
-    out->turn_text = NULL;
+    out->scene = out->turn_begin = out->turn_step = out->turn_first = NULL;
+    out->turn_text = out->turn_prompt = NULL;
     out->turn_role = NULL;
-    size_t total = 0;
-    for (size_t i = 0; i < count; i++) {
-        begin[i] = (uint32_t)total;
-        total += steps ? batch->step_begin[row[i] + 1] - batch->step_begin[row[i]] : 0;
-    }
-    begin[count] = (uint32_t)total;
-    uint32_t *step = mete__arena_take(arena, (total + 1) * sizeof *step);
-    uint32_t *step_row = mete__arena_take(arena, (total + 1) * sizeof *step_row);
-    if (!step || !step_row)
-        return NULL;
-    for (size_t i = 0, t = 0; i < count; i++)
-        for (uint32_t k = 0; k < begin[i + 1] - begin[i]; k++, t++) {
-            step[t] = batch->step_begin[row[i]] + k;
-            step_row[t] = (uint32_t)i;
-        }
-    out->step_begin = begin;
-    out->step_row = step_row;
-    out->steps = total;
+    out->message_begin = NULL;
     out->id = gathered(batch->id, row, count, sizeof *batch->id, arena);
     out->prompt_id = gathered(batch->prompt_id, row, count, sizeof *batch->prompt_id, arena);
     out->task_id = gathered(batch->task_id, row, count, sizeof *batch->task_id, arena);
@@ -314,6 +335,74 @@ mete__batch_rows(const mete_batch *batch, const uint32_t *row, size_t count, boo
     out->final_value =
         gathered(batch->final_value, row, count, batch->heads * sizeof(float), arena);
     out->parent_row = row;
+    return out->id && out->prompt_id;
+}
+
+static bool
+copy_messages(const mete_batch *batch, const chosen *c, mete__arena *arena, mete_batch *out)
+{
+    uint32_t *begin, *item;
+    size_t total;
+    if (!batch->message_begin)
+        return true;
+    if (!copy_offsets(batch->message_begin, c->row, c->rows, arena, &begin, &item, &total))
+        return false;
+    out->message_begin = begin;
+    out->message = gathered(batch->message, item, total, sizeof(mete_message), arena);
+    return out->message != NULL;
+}
+
+static bool
+copy_turns(const mete_batch *batch, chosen *c, mete__arena *arena, mete_batch *out)
+{
+    uint32_t *begin, *turn;
+    if (!batch->turn_begin)
+        return true;
+    if (!copy_offsets(batch->turn_begin, c->row, c->rows, arena, &begin, &turn, &c->turns))
+        return false;
+    uint32_t *first = mete__arena_take(arena, (c->rows + 1) * sizeof *first);
+    uint32_t *step = mete__arena_take(arena, (c->turns + 1) * sizeof *step);
+    if (!first || !step)
+        return false;
+    size_t steps = 0;
+    for (size_t i = 0; i < c->rows; i++) {
+        first[i] = begin[i] + batch->turn_first[c->row[i]] - batch->turn_begin[c->row[i]];
+        for (uint32_t k = begin[i]; k < begin[i + 1]; k++) {
+            step[k] = (uint32_t)steps;
+            steps += c->step ? batch->turn_step[turn[k] + 1] - batch->turn_step[turn[k]] : 0;
+        }
+    }
+    step[c->turns] = (uint32_t)steps;
+    c->turn = turn;
+    out->turns = c->turns;
+    out->turn_begin = begin;
+    out->turn_first = first;
+    out->turn_step = step;
+    out->turn_text = gathered(batch->turn_text, turn, c->turns, sizeof(mete_text), arena);
+    out->turn_prompt = gathered(batch->turn_prompt, turn, c->turns, sizeof(mete_text), arena);
+    out->turn_role = gathered(batch->turn_role, turn, c->turns, 1, arena);
+    return true;
+}
+
+static bool
+copy_steps(const mete_batch *batch, const uint32_t *row, size_t count, bool steps,
+           mete__arena *arena, mete_batch *out, const uint32_t **index)
+{
+    uint32_t *begin, *step;
+    size_t total;
+    if (!copy_offsets(batch->step_begin, row, steps ? count : 0, arena, &begin, &step, &total))
+        return false;
+    uint32_t *step_row = mete__arena_take(arena, (total + 1) * sizeof *step_row);
+    if (!steps)
+        begin = mete__arena_zero(arena, (count + 1) * sizeof *begin);
+    if (!begin || !step_row)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        for (uint32_t t = begin[i]; t < begin[i + 1]; t++)
+            step_row[t] = (uint32_t)i;
+    out->step_begin = begin;
+    out->step_row = step_row;
+    out->steps = total;
     out->observation =
         gathered(batch->observation, step, total, batch->observation_size * sizeof(float), arena);
     out->action = gathered(batch->action, step, total, sizeof(int32_t), arena);
@@ -324,11 +413,143 @@ mete__batch_rows(const mete_batch *batch, const uint32_t *row, size_t count, boo
     out->value = gathered(batch->value, step, total, batch->heads * sizeof(float), arena);
     out->loss_mask = gathered(batch->loss_mask, step, total, 1, arena);
     out->span = gathered(batch->span, step, total, 2 * sizeof(uint32_t), arena);
-    if (!out->id || !out->prompt_id || !regroup(out, arena))
+    *index = steps ? step : NULL;
+    return true;
+}
+
+const mete_batch *
+mete__batch_rows(const mete_batch *batch, const uint32_t *row, size_t count, bool steps,
+                 mete__arena *arena)
+{
+    mete_batch *out = mete__arena_take(arena, sizeof *out);
+    chosen c = {.row = row, .rows = count};
+    if (!out || !copy_rows(batch, row, count, arena, out) || !regroup(out, arena) ||
+        !copy_steps(batch, row, count, steps, arena, out, &c.step))
         return NULL;
-    if (!copy_columns(batch, row, count, steps ? step : NULL, total, arena, out))
+    c.steps = out->steps;
+    if (!copy_messages(batch, &c, arena, out) || !copy_turns(batch, &c, arena, out) ||
+        !copy_columns(batch, &c, arena, out))
         return NULL;
     return out;
+}
+
+/* ---- answers as rows ------------------------------------------------------------------------- */
+
+/* The row's own turns that the policy wrote. */
+static bool
+is_answer(const mete_batch *batch, size_t row, size_t turn)
+{
+    return turn >= batch->turn_first[row] && batch->turn_role[turn] == METE_ASSISTANT;
+}
+
+/* Which turn, of which row, each answer is; how many messages stand before all of them. */
+static size_t
+find_answers(const mete_batch *batch, uint32_t *row, uint32_t *turn, size_t *messages)
+{
+    size_t count = 0;
+    *messages = 0;
+    for (size_t i = 0; i < batch->episodes; i++)
+        for (size_t t = batch->turn_begin[i]; t < batch->turn_begin[i + 1]; t++)
+            if (is_answer(batch, i, t)) {
+                row[count] = (uint32_t)i;
+                turn[count++] = (uint32_t)t;
+                *messages += t - batch->turn_begin[i];
+            }
+    return count;
+}
+
+static bool
+put_messages(const mete_batch *batch, const chosen *c, size_t messages, mete__arena *arena,
+             mete_batch *out)
+{
+    uint32_t *begin = mete__arena_take(arena, (c->rows + 1) * sizeof *begin);
+    mete_message *message = mete__arena_take(arena, (messages + 1) * sizeof *message);
+    size_t at = 0;
+    if (!begin || !message)
+        return false;
+    for (size_t k = 0; k < c->rows; k++) {
+        begin[k] = (uint32_t)at;
+        for (size_t t = batch->turn_begin[c->row[k]]; t < c->turn[k]; t++)
+            message[at++] = (mete_message){batch->turn_role[t], 0, batch->turn_text[t]};
+    }
+    begin[c->rows] = (uint32_t)at;
+    out->message_begin = begin;
+    out->message = message;
+    return true;
+}
+
+/* The same steps, shared out among answers; spans count from each answer's begin, which in the
+ * row's response follows the answers before it and a newline each. */
+static bool
+put_answer_steps(const mete_batch *batch, const chosen *c, mete__arena *arena, mete_batch *out)
+{
+    uint32_t *begin = mete__arena_take(arena, (c->rows + 1) * sizeof *begin);
+    uint32_t *first = mete__arena_take(arena, (c->rows + 1) * sizeof *first);
+    uint32_t *step_row = mete__arena_take(arena, (batch->steps + 1) * sizeof *step_row);
+    uint32_t *span = mete__arena_take(arena, (2 * batch->steps + 1) * sizeof *span);
+    uint8_t *starts = mete__arena_take(arena, c->rows + 1);
+    uint8_t *ends = mete__arena_take(arena, 2 * c->rows + 1), *cut = ends + c->rows;
+    if (!begin || !first || !step_row || !span || !starts || !ends)
+        return false;
+    size_t before = 0;
+    for (size_t k = 0; k < c->rows; k++) {
+        uint32_t row = c->row[k], from = batch->turn_step[c->turn[k]];
+        bool opens = k == 0 || c->row[k - 1] != row;
+        bool last = k + 1 == c->rows || c->row[k + 1] != row;
+        before = opens ? 0 : before + batch->turn_text[c->turn[k - 1]].length + 1;
+        begin[k] = from;
+        first[k] = batch->first_step[row] + from - batch->step_begin[row];
+        starts[k] = opens && batch->starts[row];
+        ends[k] = last && batch->terminated[row];
+        cut[k] = last && batch->truncated[row];
+        for (uint32_t t = from; t < batch->turn_step[c->turn[k] + 1]; t++) {
+            step_row[t] = (uint32_t)k;
+            span[2 * t] = batch->span ? batch->span[2 * t] - (uint32_t)before : 0;
+            span[2 * t + 1] = batch->span ? batch->span[2 * t + 1] - (uint32_t)before : 0;
+        }
+    }
+    begin[c->rows] = (uint32_t)batch->steps;
+    out->step_begin = begin;
+    out->first_step = first;
+    out->step_row = step_row;
+    out->span = batch->span ? span : NULL;
+    out->starts = starts;
+    out->terminated = ends;
+    out->truncated = cut;
+    return true;
+}
+
+const mete_batch *
+mete__batch_answers(const mete_batch *batch, mete__arena *arena)
+{
+    if (!batch->turn_begin)
+        return batch;
+    uint32_t *row = mete__arena_take(arena, (batch->turns + 1) * sizeof *row);
+    uint32_t *turn = mete__arena_take(arena, (batch->turns + 1) * sizeof *turn);
+    mete_batch *out = mete__arena_take(arena, sizeof *out);
+    if (!row || !turn || !out)
+        return NULL;
+    size_t messages, count = find_answers(batch, row, turn, &messages);
+    const chosen c = {.row = row, .turn = turn, .rows = count, .turns = count, .answers = true};
+    uint64_t *prompt_id = mete__arena_take(arena, (count + 1) * sizeof *prompt_id);
+    if (!prompt_id || !copy_rows(batch, row, count, arena, out))
+        return NULL;
+    for (size_t k = 0; k < count; k++)
+        prompt_id[k] = mete__conversation_id(batch->turn_prompt[turn[k]]);
+    out->prompt_id = prompt_id;
+    out->prompt = gathered(batch->turn_prompt, turn, count, sizeof(mete_text), arena);
+    out->response = gathered(batch->turn_text, turn, count, sizeof(mete_text), arena);
+    if (!put_messages(batch, &c, messages, arena, out) ||
+        !put_answer_steps(batch, &c, arena, out) || !regroup(out, arena) ||
+        !copy_columns(batch, &c, arena, out))
+        return NULL;
+    return out;
+}
+
+uint64_t
+mete__conversation_id(mete_text said)
+{
+    return mete_hash(0x7475726e, said.data, said.length);
 }
 
 /* ---- the builders plugins have --------------------------------------------------------------- */
@@ -401,6 +622,24 @@ mete_batch_respond(mete_ctx *cx, const mete_batch *batch, const mete_text *respo
     if (!out || !rename_rows(cx, batch, 1, out))
         return out_of_memory(cx);
     out->response = text;
+    return out;
+}
+
+const mete_batch *
+mete_batch_turns(mete_ctx *cx, const mete_batch *batch)
+{
+    const mete_batch *answers = mete__batch_answers(batch, cx->arena);
+    uint64_t *id = mete__arena_take(cx->arena, (batch->turns + 1) * sizeof *id);
+    if (!answers || !id)
+        return out_of_memory(cx);
+    if (answers == batch)
+        return batch;
+    mete_batch *out = (mete_batch *)(uintptr_t)answers;
+    for (size_t i = 0, nth = 0; i < out->episodes; i++) {
+        nth = i && out->parent_row[i] == out->parent_row[i - 1] ? nth + 1 : 1;
+        id[i] = mete_hash_mix(mete_hash_mix(out->id[i], cx->node->key), nth);
+    }
+    out->id = id;
     return out;
 }
 

@@ -8,6 +8,7 @@
 #ifndef METE_ENGINE_ENGINE_H
 #define METE_ENGINE_ENGINE_H
 
+#include "base/arena.h"
 #include "engine/config.h"
 #include "engine/loader.h"
 #include <stdbool.h>
@@ -30,6 +31,8 @@ typedef struct mete__declared {
     mete_type element;
     mete_role role;
     mete_visible visible;
+    mete_level parent; /* METE_LIST: whose lists they are */
+    bool signal;       /* of a reward, or a number a step of an environment; else a column */
     double lo, hi;
     char *help;
 } mete__declared;
@@ -127,9 +130,11 @@ typedef struct mete__shape {
     uint32_t action_count;     /* >0: action_mask is kept */
     uint32_t heads;            /* value heads; 0: none */
     bool logp;
+    bool turns; /* rows have turns */
 } mete__shape;
 void mete__builder_shape(mete__builder *builder, const mete__shape *shape);
-/* A column, before rows; values are set per row below. Returns its handle. */
+/* A column, before rows; values are set per row below. A list has `parent` rows, others ignore it.
+ * Returns its handle. */
 int mete__builder_column(mete__builder *builder, const char *name, mete_level level,
                          mete_type element, mete_level parent, mete_visible visible);
 /* Starts a row; its steps follow. Rows of one group are added one after another: a row with the
@@ -155,10 +160,14 @@ int mete__builder_step(mete__builder *builder, const mete__step *step);
 int mete__builder_steps(mete__builder *builder, size_t count, const float *observation,
                         const int32_t *action, const float *action_vector,
                         const uint8_t *action_mask, const float *logp, const float *value);
+/* Starts a turn of the current row; steps that follow are its. `own`: it belongs to this row, and
+ * is not only what was said before. */
+int mete__builder_turn(mete__builder *builder, uint8_t role, mete_text text, bool own);
 /* End of the current row, where its outcome is known only now. */
 void mete__builder_end(mete__builder *builder, bool terminated, bool truncated,
                        const float *final_observation, const float *final_value);
-/* Column values of the current row (episode level) or of its latest step; texts are copied. */
+/* Column values of the current row (episode level), or of its latest step or turn; texts are
+ * copied. */
 void mete__builder_text(mete__builder *builder, int column, mete_text value, mete_type element);
 void mete__builder_number(mete__builder *builder, int column, double value);
 int mete__builder_list(mete__builder *builder, int column, const mete_text *item, size_t count);
@@ -169,6 +178,18 @@ int mete__builder_pair(mete__builder *builder, size_t a, size_t b, double p);
 size_t mete__builder_rows(const mete__builder *builder);
 /* The batch, valid until the builder changes. NULL when memory ran out. Sees everything. */
 const mete_batch *mete__builder_batch(mete__builder *builder, mete_error *err);
+
+/* The batch without the columns that are not visible to `most`. */
+void mete__view_filter(const mete_batch *batch, mete_visible most, mete__arena *arena,
+                       mete_batch *out);
+/* Rows row[0..count) as a batch of their own, with their steps or without. NULL: out of memory. */
+const mete_batch *mete__batch_rows(const mete_batch *batch, const uint32_t *row, size_t count,
+                                   bool steps, mete__arena *arena);
+/* The policy's answers of a batch with turns as rows, see mete_batch_turns; a batch without turns
+ * is itself. The ids are the rows' own. NULL: out of memory. */
+const mete_batch *mete__batch_answers(const mete_batch *batch, mete__arena *arena);
+/* The prompt_id of what was said so far in a conversation. */
+uint64_t mete__conversation_id(mete_text said);
 
 /* ---- Scoring --------------------------------------------------------------------------------- */
 
@@ -271,6 +292,10 @@ void mete__transitions_free(mete_transitions *transitions);
  * episode alone. */
 int mete__environment_split(mete_node *environment, size_t parts, mete_error *err);
 int mete__environment_spaces(mete_node *environment, size_t lanes, mete_error *err);
+/* Several steps, with a text as the observation: after mete__environment_spaces. */
+bool mete__converses(const mete_node *environment);
+/* Columns of turns that nodes need are there only in conversations; once the spaces are known. */
+int mete__engine_turns(const mete__engine *engine, mete_error *err);
 int mete__environment_reset(mete_node *environment, const mete_reset *reset, mete_observations *out,
                             mete_error *err);
 /* Zeroes reward, terminated, truncated and signals, then steps. */

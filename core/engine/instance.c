@@ -514,6 +514,19 @@ build_node(mete__engine *engine, mete_kind kind, mete__value *group, const char 
 
 /* ---- the engine ------------------------------------------------------------------------------ */
 
+/* Is what the environment declares found where the field looks for it? A list may be a single text.
+ * In a conversation a policy's rows are answers, so that a column of turns is one of its rows, and
+ * numbers of a step stand at the answer too. */
+static bool
+at_level(const mete__declared *declared, const mete_field *field, const mete_node *node)
+{
+    return declared->level == field->level ||
+           (field->level == METE_LIST && declared->level == METE_EPISODE) ||
+           (field->level == METE_TURN && declared->signal) ||
+           (field->level == METE_EPISODE && declared->level == METE_TURN &&
+            node->kind == METE_KIND_POLICY);
+}
+
 /* Every column a reward, rubric generator or policy needs must be provided by the environment. */
 static void
 check_fields(mete__engine *engine)
@@ -532,11 +545,11 @@ check_fields(mete__engine *engine)
             for (size_t i = 0; i < sizeof hot / sizeof *hot; i++)
                 found |= strcmp(field->name, hot[i]) == 0;
             /* The environment's own reward is a column like its signals. */
-            found |= field->level == METE_STEP && strcmp(field->name, "reward") == 0;
+            found |= (field->level == METE_STEP || field->level == METE_TURN) &&
+                     strcmp(field->name, "reward") == 0;
             for (size_t i = 0; i < environment->declareds && names; i++) {
                 const mete__declared *declared = &environment->declared[i];
-                bool level = declared->level == field->level ||
-                             (field->level == METE_LIST && declared->level == METE_EPISODE);
+                bool level = at_level(declared, field, node);
                 bool seen =
                     declared->visible == METE_SEE_POLICY || node->gold ||
                     (declared->visible == METE_SEE_REWARD && node->kind == METE_KIND_REWARD);
@@ -559,6 +572,22 @@ check_fields(mete__engine *engine)
             free(names);
         }
     }
+}
+
+int
+mete__engine_turns(const mete__engine *engine, mete_error *err)
+{
+    const mete_node *environment = engine->environment;
+    for (size_t n = 0; n < engine->nodes && !mete__converses(environment); n++)
+        for (size_t f = 0; f < engine->node[n]->fields; f++)
+            if (engine->node[n]->field[f].level == METE_TURN &&
+                !(engine->node[n]->field[f].flags & METE_OPTIONAL))
+                return mete_error_set(err, METE_EINVAL,
+                                      "%s needs the turns' column '%s', and environment '%s' is no "
+                                      "conversation",
+                                      engine->node[n]->path, engine->node[n]->field[f].name,
+                                      environment->plugin->as.head.name);
+    return METE_OK;
 }
 
 static mete_node *

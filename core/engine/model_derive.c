@@ -440,11 +440,12 @@ mete__act_by_generate(mete_ctx *cx, mete_node *policy, const mete_params *params
     if (!replies)
         return no_memory(cx, count);
     for (size_t i = 0; i < count; i++) {
-        message[i] = (mete_message){METE_USER, 0, lanes->context->prompt[i]};
+        size_t messages;
+        const mete_message *said = mete_row_messages(lanes->context, i, &message[i], &messages);
         item[i] =
             (mete_request){.size = sizeof *item,
-                           .messages = 1,
-                           .message = &message[i],
+                           .messages = (uint32_t)messages,
+                           .message = said,
                            .seed = mete_hash_mix(lanes->episode[i], lanes->step[i]),
                            .temperature = lanes->mode & METE_ACT_GREEDY ? 0 : lanes->temperature};
     }

@@ -2,6 +2,7 @@
 #include "engine/region.h"
 #include "engine/context.h"
 
+#include <mete/model.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -111,6 +112,40 @@ put_column(mete__region *region, const mete_batch *batch, mete_column *column)
     column->name = mete__region_put(region, column->name, strlen(column->name) + 1);
 }
 
+/* What was said before each turn of a row is the beginning of what was said before its last. */
+static const mete_text *
+put_prompts(mete__region *region, const mete_batch *batch)
+{
+    mete_text *to = mete__region_put(region, batch->turn_prompt, batch->turns * sizeof *to);
+    for (size_t i = 0; to && i < batch->episodes; i++) {
+        uint32_t begin = batch->turn_begin[i], end = batch->turn_begin[i + 1];
+        char *text =
+            end > begin ? mete__region_put(region, to[end - 1].data, to[end - 1].length) : NULL;
+        for (uint32_t t = begin; t < end; t++)
+            to[t].data = text;
+    }
+    return to;
+}
+
+/* Messages of the rows, which may begin anywhere in the array they are of. */
+static void
+put_messages(mete__region *region, const mete_batch *from, mete_batch *to)
+{
+    size_t rows = from->episodes, first = from->message_begin[0];
+    size_t count = from->message_begin[rows] - first;
+    uint32_t *begin =
+        mete__region_put(region, from->message_begin, (rows + 1) * sizeof *from->message_begin);
+    mete_message *message =
+        mete__region_put(region, from->message + first, count * sizeof *message);
+    for (size_t i = 0; begin && i <= rows; i++)
+        begin[i] -= (uint32_t)first;
+    for (size_t i = 0; message && i < count; i++)
+        message[i].text.data =
+            mete__region_put(region, message[i].text.data, message[i].text.length);
+    to->message_begin = begin;
+    to->message = message;
+}
+
 mete_batch *
 mete__region_batch(mete__region *region, const mete_batch *from)
 {
@@ -145,6 +180,7 @@ mete__region_batch(mete__region *region, const mete_batch *from)
     PUT(turn_begin, rows + 1);
     PUT(turn_step, from->turns + 1);
     PUT(turn_role, from->turns);
+    PUT(turn_first, rows);
     PUT(pair_a, from->pairs);
     PUT(pair_b, from->pairs);
     PUT(pair_p, from->pairs);
@@ -153,6 +189,9 @@ mete__region_batch(mete__region *region, const mete_batch *from)
     to->prompt = from->prompt ? put_texts(region, from->prompt, rows) : NULL;
     to->response = from->response ? put_texts(region, from->response, rows) : NULL;
     to->turn_text = from->turn_text ? put_texts(region, from->turn_text, from->turns) : NULL;
+    to->turn_prompt = from->turn_prompt ? put_prompts(region, from) : NULL;
+    if (from->message_begin)
+        put_messages(region, from, to);
     to->host = NULL;
     mete_column *column =
         mete__region_put(region, from->column, from->columns * sizeof *from->column);

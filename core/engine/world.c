@@ -2,6 +2,7 @@
 #include "engine/context.h"
 
 #include <math.h>
+#include <mete/model.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,13 @@ lane_each(const mete__declared *declared)
     default:
         return 8;
     }
+}
+
+bool
+mete__converses(const mete_node *environment)
+{
+    return !environment->spaces.single_turn &&
+           environment->spaces.observation.kind == METE_SPACE_TEXT;
 }
 
 static bool
@@ -106,13 +114,16 @@ mete__observations_new(const mete_node *environment, size_t lanes)
     good &= (out->prompt_id = calloc(lanes, sizeof *out->prompt_id)) != NULL;
     if (spaces->observation.kind == METE_SPACE_TEXT) {
         good &= column_make(&host->prompt, lanes, sizeof(mete_text), false);
+        good &= (out->role = malloc(lanes)) != NULL;
+        if (out->role)
+            memset(out->role, METE_USER, lanes);
         out->prompt = host->prompt.data;
     }
     host->column = calloc(environment->declareds + 1, sizeof *host->column);
     good &= host->column != NULL;
     for (size_t i = 0; good && i < environment->declareds; i++) {
         const mete__declared *declared = &environment->declared[i];
-        if (declared->level != METE_STEP)
+        if (!declared->signal)
             good = column_make(&host->column[i], lanes, lane_each(declared),
                                declared->level == METE_LIST);
     }
@@ -136,6 +147,7 @@ mete__observations_free(mete_observations *observations)
     free(observations->observation);
     free(observations->action_mask);
     free(observations->prompt_id);
+    free(observations->role);
     free(observations);
 }
 
@@ -249,7 +261,7 @@ keep_texts(mete_observations *out, mete_error *err)
     const observations_host *host = out->host;
     bool good = true;
     for (size_t i = 0; i < host->environment->declareds; i++)
-        if (host->environment->declared[i].level == METE_EPISODE &&
+        if (host->environment->declared[i].level != METE_LIST &&
             is_text(&host->environment->declared[i]))
             for (size_t lane = 0; lane < out->lanes; lane++)
                 good &= keep_text(&host->column[i], lane);
@@ -283,10 +295,12 @@ mete__transitions_new(const mete_node *environment, mete_observations *next)
     if (next->observation_size)
         good &= (out->final_observation = calloc(lanes * next->observation_size, sizeof(float))) !=
                 NULL;
+    if (next->prompt)
+        good &= (out->final_prompt = calloc(lanes, sizeof *out->final_prompt)) != NULL;
     host->signal = calloc(environment->declareds + 1, sizeof *host->signal);
     good &= host->signal != NULL;
     for (size_t i = 0; good && i < environment->declareds; i++)
-        if (environment->declared[i].level == METE_STEP)
+        if (environment->declared[i].signal)
             good &= (host->signal[i] = calloc(lanes, sizeof(float))) != NULL;
     if (good)
         return out;
@@ -310,6 +324,7 @@ mete__transitions_free(mete_transitions *transitions)
     free(transitions->episode);
     free(transitions->task);
     free(transitions->final_observation);
+    free(transitions->final_prompt);
     free(transitions);
 }
 
@@ -378,6 +393,7 @@ observations_slice(const mete_observations *all, size_t from, size_t count, mete
     if (out->action_mask)
         out->action_mask += from * environment->spaces.action.count;
     out->prompt = out->prompt ? out->prompt + from : NULL;
+    out->role = out->role ? out->role + from : NULL;
     out->prompt_id += from;
     return true;
 }
@@ -418,6 +434,8 @@ run_part(void *user, size_t k)
         moved.task += from;
         if (moved.final_observation)
             moved.final_observation += from * w->next->observation_size;
+        if (moved.final_prompt)
+            moved.final_prompt += from;
         actions.action = actions.action ? actions.action + from : NULL;
         actions.vector = actions.vector ? actions.vector + from * actions.vector_size : NULL;
         actions.text = actions.text ? actions.text + from : NULL;
@@ -565,6 +583,8 @@ mete__environment_step(mete_node *environment, const mete_actions *actions, mete
     memset(out->reward, 0, out->lanes * sizeof *out->reward);
     memset(out->terminated, 0, out->lanes);
     memset(out->truncated, 0, out->lanes);
+    if (out->final_prompt)
+        memset(out->final_prompt, 0, out->lanes * sizeof *out->final_prompt);
     for (size_t i = 0; i < environment->declareds; i++)
         if (host->signal[i])
             memset(host->signal[i], 0, out->lanes * sizeof(float));
@@ -640,8 +660,9 @@ context_column(const mete_node *environment, const observations_host *host, size
 {
     const mete__declared *declared = &environment->declared[i];
     const lane_column *column = &host->column[i];
+    /* A row here is a lane as it stands, so what is of its latest step or turn is of the row. */
     *out = (mete_column){.size = sizeof *out,
-                         .level = (uint16_t)declared->level,
+                         .level = declared->level == METE_LIST ? METE_LIST : METE_EPISODE,
                          .element = (uint16_t)declared->element,
                          .visible = (uint32_t)declared->visible,
                          .parent = METE_EPISODE,
@@ -688,8 +709,7 @@ mete__lanes_context(mete_node *environment, const mete_observations *observation
     bool good = out && prompt_id && zero && group && flag && prompt && column;
     uint32_t columns = 0;
     for (size_t i = 0; good && i < environment->declareds; i++)
-        if (environment->declared[i].level != METE_STEP &&
-            environment->declared[i].visible == METE_SEE_POLICY)
+        if (!environment->declared[i].signal && environment->declared[i].visible == METE_SEE_POLICY)
             good = context_column(environment, host, i, lane, count, arena, &column[columns++]);
     if (!good) {
         mete_error_set(err, METE_ENOMEM, "out of memory for the context of %zu lanes", count);

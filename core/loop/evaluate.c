@@ -89,7 +89,7 @@ judge_batch(mete__loop *loop, const mete_batch *batch, mete__judged *out, sums *
     if (status)
         return status;
     for (uint32_t c = 0; c < batch->columns; c++)
-        if (strcmp(batch->column[c].name, "reward") == 0)
+        if (batch->column[c].level == METE_STEP && strcmp(batch->column[c].name, "reward") == 0)
             for (size_t t = 0; t < batch->steps; t++)
                 s->returned += (double)((const float *)batch->column[c].data)[t];
     if (!reference || !batch->response || !batch->steps)

@@ -60,6 +60,8 @@ typedef struct mete__rollout {
     uint32_t *age;      /* [lanes] steps since the episode's start */
     uint32_t *lane;     /* [lanes] 0, 1, 2 ... */
     struct mete__history *history;
+    struct mete__kept *kept;   /* columns of several steps; NULL: none but signals */
+    struct mete__talks *talks; /* conversations, or NULL */
 } mete__rollout;
 
 int mete__rollout_open(mete__rollout *rollout, mete__engine *engine, mete_node *environment,
@@ -72,6 +74,29 @@ void mete__rollout_close(mete__rollout *rollout);
 const mete_batch *mete__rollout_batch(mete__rollout *rollout, const mete_params *params,
                                       uint32_t mode, double temperature, const char *responses,
                                       const char *against, mete_error *err);
+/* Starts every lane anew, those of a group on one task. */
+int mete__rollout_start(mete__rollout *rollout, mete_error *err);
+/* The environment's column of that name if it is one text or one list of texts an episode. */
+int mete__rollout_texts(const mete__rollout *rollout, const char *name, size_t *column,
+                        mete_error *err);
+/* The lane's candidate number `at`; empty where there is none. */
+mete_text mete__rollout_chosen(const mete__rollout *rollout, int32_t at, size_t lane);
+/* kept.c: columns by step of a collection (mete__kept_take before the lanes move), put into the
+ * row, or the latest turn or step, that the builder is at. All do nothing without columns. */
+int mete__kept_open(mete__rollout *rollout, mete_error *err);
+void mete__kept_free(struct mete__kept *kept);
+void mete__kept_clear(mete__rollout *rollout);
+bool mete__kept_has(const mete__rollout *rollout, mete_level level);
+int mete__kept_take(mete__rollout *rollout, size_t step, mete_error *err);
+int mete__kept_put(mete__rollout *rollout, size_t lane, size_t step, mete_level level);
+/* turns.c: what lanes of a conversation said, and the batches made of it. */
+int mete__talks_open(mete__rollout *rollout, mete_error *err);
+void mete__talks_free(mete__rollout *rollout);
+const mete_batch *mete__rollout_turns(mete__rollout *rollout, const mete_params *params,
+                                      uint32_t mode, double temperature, const char *responses,
+                                      const char *against, mete_error *err);
+int mete__talks_save(const mete__rollout *rollout, mete__checkpoint *to, mete_error *err);
+int mete__talks_load(mete__rollout *rollout, const mete__checkpoint *from, mete_error *err);
 int mete__rollout_save(const mete__rollout *rollout, mete__checkpoint *to, mete_error *err);
 int mete__rollout_load(mete__rollout *rollout, const mete__checkpoint *from, mete_error *err);
 

@@ -75,58 +75,115 @@ take_snapshots(mete__loop *loop, const mete__stage *begins, mete_error *err)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* Texts a vocabulary is learnt from: every task's references, one lane-wide batch after another
- * merged into one. NULL without error when there are none. */
+/* Texts a vocabulary is learnt from: those of every task's list `responses`, to its prompt, with
+ * the columns of texts that the policy may see. */
+typedef struct texts {
+    mete__rollout *r;
+    mete__builder *builder;
+    size_t column; /* the list */
+    int *handle;   /* [declareds] builder's columns + 1, or 0 */
+} texts;
+
+static int
+add_text(const texts *t, uint64_t task, size_t lane, mete_text response)
+{
+    const mete_node *environment = t->r->environment;
+    const mete_observations *now = t->r->now;
+    mete__row row = {.id = task,
+                     .prompt_id = now->prompt_id[lane],
+                     .prompt = now->prompt[lane],
+                     .response = response};
+    int status = mete__builder_row(t->builder, &row);
+    for (size_t c = 0; c < environment->declareds; c++)
+        if (t->handle[c])
+            mete__builder_text(t->builder, t->handle[c] - 1, mete__observations_text(now, c, lane),
+                               METE_TEXT);
+    return status;
+}
+
+/* A conversation's texts answer one after another, each what is shown by then. */
+static int
+converse(const texts *t, uint64_t from, mete_error *err)
+{
+    mete__rollout *r = t->r;
+    uint8_t *over = calloc(r->lanes, 1);
+    bool more = over && r->actions->text;
+    int status = over ? METE_OK : mete_error_set(err, METE_ENOMEM, "out of memory");
+    for (size_t k = 0; more && !status; k++) {
+        more = false;
+        for (size_t i = 0; i < r->lanes && !status; i++) {
+            mete_texts list = mete__observations_list(r->now, t->column, i);
+            bool says = !over[i] && k < list.count;
+            r->actions->text[i] = says ? list.item[k] : (mete_text){"", 0};
+            if (says)
+                status = add_text(t, from + i, i, list.item[k]);
+            more |= says && k + 1 < list.count;
+        }
+        if (more && !status)
+            status = mete__environment_step(r->environment, r->actions, r->moved, err);
+        for (size_t i = 0; i < r->lanes; i++)
+            over[i] |= r->moved->terminated[i] | r->moved->truncated[i];
+    }
+    free(over);
+    return status;
+}
+
+static int
+add_tasks(const texts *t, uint64_t from, uint64_t tasks, mete_error *err)
+{
+    mete__rollout *r = t->r;
+    for (size_t i = 0; i < r->lanes; i++) {
+        r->moved->task[i] = from + i;
+        r->moved->episode[i] = i + 1;
+    }
+    mete_reset reset = {.size = sizeof reset,
+                        .count = r->lanes,
+                        .lane = r->lane,
+                        .episode = r->moved->episode,
+                        .task = r->moved->task};
+    int status = mete__environment_reset(r->environment, &reset, r->now, err);
+    if (!status && mete__converses(r->environment))
+        return converse(t, from, err);
+    for (size_t i = 0; i < r->lanes && from + i < tasks && !status; i++) {
+        mete_texts list = mete__observations_list(r->now, t->column, i);
+        for (size_t k = 0; k < list.count && !status; k++)
+            status = add_text(t, from + i, i, list.item[k]);
+    }
+    return status;
+}
+
+/* NULL without error when there are none. */
 static const mete_batch *
 vocabulary_texts(mete__loop *loop, mete__builder *builder, const char *responses, mete_error *err)
 {
     mete_node *environment = loop->train.environment;
-    mete__rollout *r = &loop->train;
-    size_t column = 0, lanes = r->lanes;
+    texts t = {.r = &loop->train, .builder = builder};
     uint64_t tasks = environment->spaces.tasks;
-    while (column < environment->declareds &&
-           strcmp(environment->declared[column].name, responses) != 0)
-        column++;
-    if (column == environment->declareds || environment->declared[column].level != METE_LIST ||
-        !tasks)
+    while (t.column < environment->declareds &&
+           strcmp(environment->declared[t.column].name, responses) != 0)
+        t.column++;
+    if (t.column == environment->declareds || environment->declared[t.column].level != METE_LIST ||
+        environment->declared[t.column].parent != METE_EPISODE || !tasks)
         return NULL;
     mete__shape shape = {.text = true};
     mete__builder_shape(builder, &shape);
-    int *handle = calloc(environment->declareds + 1, sizeof *handle);
-    for (size_t i = 0; handle && i < environment->declareds; i++)
-        if (environment->declared[i].level == METE_EPISODE &&
-            environment->declared[i].visible == METE_SEE_POLICY)
-            handle[i] = 1 + mete__builder_column(builder, environment->declared[i].name,
-                                                 METE_EPISODE, environment->declared[i].element,
-                                                 METE_EPISODE, METE_SEE_POLICY);
-    int status = handle ? METE_OK : METE_ENOMEM;
-    for (uint64_t from = 0; from < tasks && !status; from += lanes) {
-        for (size_t i = 0; i < lanes; i++) {
-            r->moved->task[i] = from + i;
-            r->moved->episode[i] = i + 1;
-        }
-        mete_reset reset = {.size = sizeof reset,
-                            .count = lanes,
-                            .lane = r->lane,
-                            .episode = r->moved->episode,
-                            .task = r->moved->task};
-        status = mete__environment_reset(environment, &reset, r->now, err);
-        for (size_t i = 0; i < lanes && from + i < tasks && !status; i++) {
-            mete_texts list = mete__observations_list(r->now, column, i);
-            for (size_t k = 0; k < list.count && !status; k++) {
-                mete__row row = {.id = from + i,
-                                 .prompt_id = r->now->prompt_id[i],
-                                 .prompt = r->now->prompt[i],
-                                 .response = list.item[k]};
-                status = mete__builder_row(builder, &row);
-                for (size_t c = 0; c < environment->declareds; c++)
-                    if (handle[c] && environment->declared[c].element == METE_TEXT)
-                        mete__builder_text(builder, handle[c] - 1,
-                                           mete__observations_text(r->now, c, i), METE_TEXT);
-            }
-        }
+    if (!(t.handle = calloc(environment->declareds + 1, sizeof *t.handle))) {
+        mete_error_set(err, METE_ENOMEM, "out of memory");
+        return NULL;
     }
-    free(handle);
+    for (size_t i = 0; i < environment->declareds; i++) {
+        const mete__declared *declared = &environment->declared[i];
+        if ((declared->level == METE_EPISODE || declared->level == METE_TURN) &&
+            declared->visible == METE_SEE_POLICY && declared->element == METE_TEXT)
+            t.handle[i] = 1 + mete__builder_column(builder, declared->name, METE_EPISODE, METE_TEXT,
+                                                   METE_EPISODE, METE_SEE_POLICY);
+    }
+    int status = METE_OK;
+    for (uint64_t from = 0; from < tasks && !status; from += t.r->lanes)
+        status = add_tasks(&t, from, tasks, err);
+    free(t.handle);
+    if (status && !err->code)
+        mete_error_set(err, status, "out of memory for texts");
     return status ? NULL : mete__builder_batch(builder, err);
 }
 
@@ -144,14 +201,14 @@ open_policy(mete__loop *loop, mete_error *err)
 {
     mete_node *environment = loop->train.environment;
     mete__builder *builder = mete__builder_new();
-    const mete_batch *texts = NULL;
+    const mete_batch *said = NULL;
     int status = METE_OK;
     if (environment->spaces.action.kind == METE_SPACE_TEXT && builder) {
-        texts = vocabulary_texts(loop, builder, learns_from(loop), err);
+        said = vocabulary_texts(loop, builder, learns_from(loop), err);
         status = err->code;
     }
     if (!status)
-        status = mete__policy_describe(loop->policy, &environment->spaces, texts, err);
+        status = mete__policy_describe(loop->policy, &environment->spaces, said, err);
     mete__builder_free(builder);
     if (status)
         return status;
@@ -186,6 +243,8 @@ open_rollouts(mete__loop *loop, mete__errors *errors, mete_error *err)
     int status = mete__environment_split(environment, parts, err);
     if (!status)
         status = mete__environment_spaces(environment, lanes, err);
+    if (!status)
+        status = mete__engine_turns(engine, err);
     if (!status && environment->spaces.single_turn && steps > 1)
         status = mete_error_set(err, METE_EINVAL,
                                 "env.steps = %zu: every episode of '%s' is one step; leave it out",

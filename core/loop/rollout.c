@@ -3,8 +3,9 @@
  * Two ways of collecting. Single-turn environments (texts, bandits) start every lane anew for each
  * batch: lane i works on task i / group, so the samples of a prompt are adjacent. Others keep their
  * lanes from batch to batch: `steps` steps a lane become fragments, cut where an episode ends; with
- * steps = 0 every lane starts anew and one whole episode a lane is kept. Episode ids follow from
- * the batch's number and the lane, so nothing depends on threads.
+ * steps = 0 every lane starts anew, lane i on task i / group, and one whole episode a lane is kept.
+ * Conversations are collected by turns.c. Episode ids follow from the batch's number and the lane,
+ * so nothing depends on threads.
  */
 #include "loop/inner.h"
 
@@ -35,8 +36,35 @@ declare_columns(mete__rollout *r)
     for (size_t i = 0; i < environment->declareds; i++) {
         const mete__declared *declared = &environment->declared[i];
         r->column[i] = mete__builder_column(r->builder, declared->name, declared->level,
-                                            declared->element, METE_EPISODE, declared->visible);
+                                            declared->element, declared->parent, declared->visible);
     }
+}
+
+/* What is shown, and what may be said, must be of kinds that can be kept together. */
+static int
+check_spaces(const mete_node *environment, mete_error *err)
+{
+    const mete_spaces *spaces = &environment->spaces;
+    if (spaces->action.kind == METE_SPACE_TEXT && spaces->observation.kind != METE_SPACE_TEXT)
+        return mete_error_set(err, METE_EPLUGIN,
+                              "%s: an environment whose actions are texts must show texts",
+                              environment->path);
+    for (size_t i = 0; i < environment->declareds; i++) {
+        const mete__declared *declared = &environment->declared[i];
+        mete_level level = declared->level == METE_LIST ? declared->parent : declared->level;
+        if (level == METE_TURN && !mete__converses(environment))
+            return mete_error_set(err, METE_EPLUGIN,
+                                  "%s: column '%s' is of turns, and the environment is no "
+                                  "conversation (texts shown, several steps)",
+                                  environment->path, declared->name);
+        if (level == METE_STEP && !declared->signal &&
+            (spaces->single_turn || mete__converses(environment)))
+            return mete_error_set(err, METE_EPLUGIN,
+                                  "%s: column '%s' is of steps; where every episode is one step "
+                                  "it is of episodes, in a conversation of turns",
+                                  environment->path, declared->name);
+    }
+    return METE_OK;
 }
 
 int
@@ -53,14 +81,9 @@ mete__rollout_open(mete__rollout *r, mete__engine *engine, mete_node *environmen
                          .together = group,
                          .steps = steps,
                          .evaluation = evaluation};
-    bool columns = false;
-    for (size_t i = 0; i < environment->declareds; i++)
-        columns |= environment->declared[i].level != METE_STEP;
-    if (columns && !spaces->single_turn)
-        return mete_error_set(err, METE_ENOTSUP,
-                              "%s: an environment of several steps with columns per episode is not "
-                              "supported yet",
-                              environment->path);
+    int status = check_spaces(environment, err);
+    if (status)
+        return status;
     r->now = mete__observations_new(environment, lanes);
     r->moved = r->now ? mete__transitions_new(environment, r->now) : NULL;
     r->actions = mete__actions_new(spaces, &policy->info, lanes);
@@ -82,10 +105,12 @@ mete__rollout_open(mete__rollout *r, mete__engine *engine, mete_node *environmen
                              spaces->action.kind == METE_SPACE_BOX ? spaces->action.size : 0,
                          .action_count = r->now->action_mask ? spaces->action.count : 0,
                          .heads = policy->info.heads,
-                         .logp = true};
+                         .logp = true,
+                         .turns = mete__converses(environment)};
     mete__builder_shape(r->builder, &shape);
     declare_columns(r);
-    return METE_OK;
+    status = shape.turns ? mete__talks_open(r, err) : METE_OK;
+    return status || spaces->single_turn ? status : mete__kept_open(r, err);
 }
 
 static void
@@ -115,6 +140,8 @@ mete__rollout_close(mete__rollout *r)
 {
     if (r->history)
         history_free(r->history, r->environment->declareds);
+    mete__talks_free(r);
+    mete__kept_free(r->kept);
     mete__builder_free(r->builder);
     mete__actions_free(r->actions);
     mete__actions_free(r->rejected);
@@ -128,8 +155,8 @@ mete__rollout_close(mete__rollout *r)
 
 /* ---- acting ---------------------------------------------------------------------------------- */
 
-static int
-start_lanes(mete__rollout *r, mete_error *err)
+int
+mete__rollout_start(mete__rollout *r, mete_error *err)
 {
     uint64_t first = r->id_base + r->collected * r->lanes;
     size_t prompts = r->lanes / r->together;
@@ -194,7 +221,7 @@ add_columns(mete__rollout *r, size_t lane)
     int status = METE_OK;
     for (size_t i = 0; i < r->environment->declareds && !status; i++) {
         const mete__declared *declared = &r->environment->declared[i];
-        if (declared->level == METE_STEP)
+        if (declared->signal)
             continue;
         mete_texts list;
         if (declared->level == METE_LIST) {
@@ -211,14 +238,12 @@ add_columns(mete__rollout *r, size_t lane)
     return status;
 }
 
-/* The candidate an action of a candidates space took. */
-static mete_text
-chosen_text(const mete__rollout *r, size_t lane)
+mete_text
+mete__rollout_chosen(const mete__rollout *r, int32_t at, size_t lane)
 {
     for (size_t i = 0; i < r->environment->declareds; i++)
         if (strcmp(r->environment->declared[i].name, "candidates") == 0) {
             mete_texts list = mete__observations_list(r->now, i, lane);
-            int32_t at = r->actions->action[lane];
             if (at >= 0 && (size_t)at < list.count)
                 return list.item[at];
         }
@@ -240,7 +265,7 @@ add_turn(mete__rollout *r, const mete_actions *a, size_t lane, bool second)
     if (r->now->prompt)
         row.prompt = r->now->prompt[lane];
     row.response = kind == METE_SPACE_TEXT         ? a->text[lane]
-                   : kind == METE_SPACE_CANDIDATES ? chosen_text(r, lane)
+                   : kind == METE_SPACE_CANDIDATES ? mete__rollout_chosen(r, a->action[lane], lane)
                                                    : (mete_text){"", 0};
     int status = mete__builder_row(r->builder, &row);
     if (!status)
@@ -269,22 +294,35 @@ add_turn(mete__rollout *r, const mete_actions *a, size_t lane, bool second)
     return status;
 }
 
+int
+mete__rollout_texts(const mete__rollout *r, const char *name, size_t *column, mete_error *err)
+{
+    const mete_node *environment = r->environment;
+    for (size_t i = 0; i < environment->declareds; i++) {
+        const mete__declared *declared = &environment->declared[i];
+        bool texts = declared->element == METE_TEXT &&
+                     (declared->level == METE_EPISODE ||
+                      (declared->level == METE_LIST && declared->parent == METE_EPISODE));
+        *column = i;
+        if (texts && strcmp(declared->name, name) == 0)
+            return METE_OK;
+    }
+    return mete_error_set(err, METE_EINVAL,
+                          "environment '%s' provides no column of texts named '%s'",
+                          environment->plugin->as.head.name, name);
+}
+
 /* One text of each lane's column: its value, or an item of its list. Lists of one length give the
  * same item, so that what stands side by side in two columns stays so. */
 static int
 lane_texts(mete__rollout *r, const char *name, mete_text *out, mete_error *err)
 {
     const mete_node *environment = r->environment;
-    size_t column = 0;
-    while (column < environment->declareds && strcmp(environment->declared[column].name, name) != 0)
-        column++;
+    size_t column;
+    int status = mete__rollout_texts(r, name, &column, err);
+    if (status)
+        return status;
     const mete__declared *declared = &environment->declared[column];
-    if (column == environment->declareds ||
-        (declared->level != METE_LIST &&
-         (declared->level != METE_EPISODE || declared->element != METE_TEXT)))
-        return mete_error_set(err, METE_EINVAL,
-                              "environment '%s' provides no column of texts named '%s'",
-                              environment->plugin->as.head.name, name);
     for (size_t i = 0; i < r->lanes; i++) {
         if (declared->level == METE_EPISODE) {
             out[i] = mete__observations_text(r->now, column, i);
@@ -339,7 +377,7 @@ static const mete_batch *
 one_turn(mete__rollout *r, const mete_params *params, uint32_t mode, double temperature,
          const char *responses, const char *against, mete_error *err)
 {
-    int status = start_lanes(r, err);
+    int status = mete__rollout_start(r, err);
     size_t rows_a_lane = against ? 2 : 1;
     if (!status)
         status = decide(r, params, mode, temperature, responses, against, err);
@@ -418,7 +456,7 @@ history_room(mete__rollout *r, size_t steps)
         grow(&h->ended, n, 1) && grow(&h->cut, n, 1) && grow(&h->episode, n, sizeof(uint64_t)) &&
         grow(&h->task, n, sizeof(uint64_t));
     for (size_t i = 0; i < signals && good; i++)
-        good = grow(&h->signal[i], n, sizeof(float));
+        good = !r->environment->declared[i].signal || grow(&h->signal[i], n, sizeof(float));
     h->room = good ? room : h->room;
     return good;
 }
@@ -441,7 +479,9 @@ one_step(mete__rollout *r, size_t t, const mete_params *params, uint32_t mode, d
         memcpy(h->mask + t * lanes * actions, r->now->action_mask, lanes * actions);
     memcpy(h->episode + t * lanes, r->moved->episode, lanes * sizeof(uint64_t));
     memcpy(h->task + t * lanes, r->moved->task, lanes * sizeof(uint64_t));
-    int status = act(r, params, mode, temperature, err);
+    int status = mete__kept_take(r, t, err);
+    if (!status)
+        status = act(r, params, mode, temperature, err);
     if (status)
         return status;
     if (r->actions->action)
@@ -458,7 +498,9 @@ one_step(mete__rollout *r, size_t t, const mete_params *params, uint32_t mode, d
     memcpy(h->ended + t * lanes, r->moved->terminated, lanes);
     memcpy(h->cut + t * lanes, r->moved->truncated, lanes);
     for (size_t i = 0; i < r->environment->declareds; i++)
-        memcpy(h->signal[i] + t * lanes, mete_lane_signal(r->moved, (int)i), lanes * sizeof(float));
+        if (h->signal[i])
+            memcpy(h->signal[i] + t * lanes, mete_lane_signal(r->moved, (int)i),
+                   lanes * sizeof(float));
     for (size_t i = 0; i < lanes; i++) {
         bool over = r->moved->terminated[i] | r->moved->truncated[i];
         r->age[i] = over ? 0 : r->age[i] + 1;
@@ -551,11 +593,20 @@ add_fragment(mete__rollout *r, size_t lane, size_t from, size_t to, uint32_t fir
                      .prompt_id = h->task[from * lanes + lane],
                      .task_id = h->task[from * lanes + lane],
                      .first_step = first_step,
-                     .starts = first_step == 0};
+                     .starts = first_step == 0,
+                     .joins = r->steps == 0 && lane % r->together != 0};
     int status = mete__builder_row(r->builder, &row);
     if (!status)
-        status = mete__builder_steps(r->builder, n, observation, action, vector ? vectors : NULL,
-                                     actions ? mask : NULL, logp, heads ? value : NULL);
+        status = mete__kept_put(r, lane, from, METE_EPISODE);
+    size_t at_once = mete__kept_has(r, METE_STEP) ? 1 : n; /* a step's columns follow the step */
+    for (size_t k = 0; k < n && !status; k += at_once) {
+        status = mete__builder_steps(r->builder, at_once, observation + k * width, action + k,
+                                     vector ? vectors + k * vector : NULL,
+                                     actions ? mask + k * actions : NULL, logp + k,
+                                     heads ? value + k * heads : NULL);
+        if (!status && at_once == 1)
+            status = mete__kept_put(r, lane, from + k, METE_STEP);
+    }
     const float *final =
         ended || cut ? h->final + last * width : r->now->observation + lane * width;
     mete__builder_end(r->builder, ended, cut, final, heads ? h->last_value + lane * heads : NULL);
@@ -563,9 +614,10 @@ add_fragment(mete__rollout *r, size_t lane, size_t from, size_t to, uint32_t fir
         signal[k] = h->reward[(from + k) * lanes + lane];
     mete__builder_numbers(r->builder, r->reward_column, signal, n);
     for (size_t i = 0; i < r->environment->declareds; i++) {
-        for (size_t k = 0; k < n; k++)
+        for (size_t k = 0; k < n && h->signal[i]; k++)
             signal[k] = h->signal[i][(from + k) * lanes + lane];
-        mete__builder_numbers(r->builder, r->column[i], signal, n);
+        if (h->signal[i])
+            mete__builder_numbers(r->builder, r->column[i], signal, n);
     }
     return status;
 }
@@ -579,8 +631,9 @@ many_steps(mete__rollout *r, const mete_params *params, uint32_t mode, double te
     bool whole = r->steps == 0;
     int status = METE_OK;
     if (whole || !r->running)
-        status = start_lanes(r, err);
+        status = mete__rollout_start(r, err);
     r->running = !whole;
+    mete__kept_clear(r);
     uint32_t *age = malloc(lanes * sizeof *age); /* of each lane's first step here */
     uint8_t *over = calloc(lanes, 1);
     if (!age || !over)
@@ -637,8 +690,10 @@ mete__rollout_batch(mete__rollout *r, const mete_params *params, uint32_t mode, 
     r->together = responses ? 1 : r->group;
     if (r->environment->spaces.single_turn) {
         batch = one_turn(r, params, mode, temperature, responses, against, err);
+    } else if (r->talks) {
+        batch = mete__rollout_turns(r, params, mode, temperature, responses, against, err);
     } else if (responses) {
-        mete_error_set(err, METE_ENOTSUP, "responses = ... needs an environment of one turn");
+        mete_error_set(err, METE_ENOTSUP, "responses = ... needs an environment of texts");
         return NULL;
     } else {
         batch = many_steps(r, params, mode, temperature, err);
@@ -679,6 +734,8 @@ mete__rollout_save(const mete__rollout *r, mete__checkpoint *to, mete_error *err
         status = mete__checkpoint_add(to, "rollout/task", METE_I64, r->lanes, r->moved->task, err);
     if (!status)
         status = mete__checkpoint_add(to, "rollout/age", METE_I32, r->lanes, r->age, err);
+    if (!status && r->talks)
+        status = mete__talks_save(r, to, err);
     return status;
 }
 
@@ -694,7 +751,7 @@ mete__rollout_load(mete__rollout *r, const mete__checkpoint *from, mete_error *e
     r->running = counter[1] != 0;
     if (!r->running)
         return METE_OK;
-    int status = start_lanes(r, err); /* sets the strides */
+    int status = mete__rollout_start(r, err); /* sets the strides */
     const char *lane = mete__checkpoint_get(from, "rollout/lanes", METE_U8, &bytes);
     const void *episode = mete__checkpoint_get(from, "rollout/episode", METE_I64, &lanes);
     const void *task = mete__checkpoint_get(from, "rollout/task", METE_I64, &same);
@@ -712,5 +769,7 @@ mete__rollout_load(mete__rollout *r, const mete__checkpoint *from, mete_error *e
     memcpy(r->age, age, r->lanes * sizeof *r->age);
     for (size_t i = 0; i < r->lanes && !status; i++)
         status = mete__environment_restore(r->environment, i, lane + i * each, r->now, err);
+    if (!status && r->talks)
+        status = mete__talks_load(r, from, err);
     return status;
 }

@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 #define METE_ABI_MAJOR 1
-#define METE_ABI_MINOR 1
+#define METE_ABI_MINOR 2
 
 /* Marks what libmete exports; everything else is hidden. */
 #define METE_API __attribute__((visibility("default")))

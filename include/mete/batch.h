@@ -3,8 +3,10 @@
  * A batch is `episodes` rows of `steps` steps in all, ragged by offsets. A row is a fragment of one
  * agent's track: it begins at `first_step` of its episode (`starts` says whether that is the
  * episode's own start) and ends by termination, truncation, or because the collection stopped. For
- * text a step is a token of the response and the whole response also stands in `response`. Rows of
- * one prompt are adjacent (a group), rows of one world too (a scene).
+ * text a step is a token of the response and the whole response also stands in `response`. Where
+ * the policy answers several times in an episode, `prompt` is what was said before the row's first
+ * answer and `response` its answers, both a message a line; the turns tell them apart. Rows of one
+ * prompt are adjacent (a group), rows of one world too (a scene).
  *
  * The members are the hot ones; everything else is a named, typed column, asked for at `open` (a
  * METE_FIELD option, or mete_need) and read by the functions below. What a plugin may not see is
@@ -75,11 +77,13 @@ typedef struct mete_batch {
     const uint32_t *span;     /* [steps x 2] byte span of the token in `response`; or NULL */
     uint32_t observation_size, action_size, action_count, heads;
 
-    /* turns, for dialogue; NULL in single-turn batches */
+    /* turns (messages) of a conversation; NULL in single-turn batches. A row has all turns of its
+     * episode up to its end: those before turn_first were there when the row began and have no
+     * steps. Steps are tokens of the policy's own turns, none of them outside one */
     const uint32_t *turn_begin; /* [episodes + 1] */
     const uint32_t *turn_step;  /* [turns + 1]: steps of turn t */
     const mete_text *turn_text; /* [turns] */
-    const uint8_t *turn_role;   /* [turns] 0 system, 1 user, 2 assistant, 3 tool */
+    const uint8_t *turn_role;   /* [turns] 0 system, 1 user, 2 assistant (the policy), 3 tool */
 
     /* relations between episodes [pairs]: a preferred to b with probability p */
     const uint32_t *pair_a, *pair_b;
@@ -88,6 +92,14 @@ typedef struct mete_batch {
     const mete_column *column;  /* [columns] those this view may see */
     const uint32_t *parent_row; /* derived batches: the row each row came from; else NULL */
     const void *host;           /* the host's own */
+
+    /* since ABI 1.2 */
+    const uint32_t *turn_first;   /* [episodes] the first turn that is the row's own; with turns */
+    const mete_text *turn_prompt; /* [turns] all that was said before the turn, a message a line */
+    /* rows that are one answer each (what a policy gets, mete_batch_turns): the conversation that
+     * `prompt` joins, message[message_begin[i]..message_begin[i + 1]); NULL: `prompt` alone */
+    const uint32_t *message_begin;      /* [episodes + 1], or NULL */
+    const struct mete_message *message; /* model.h */
 } mete_batch;
 
 /* The column that `field` names in this batch, or NULL when absent (only optional ones can be). */

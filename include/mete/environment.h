@@ -3,7 +3,9 @@
  * Observations, actions and results are structure-of-arrays over lanes, so a step of a thousand
  * lanes is one call and one vectorised loop. A lane that ends resets itself inside `step` (its last
  * observation is kept in `final_observation`) and goes on as the episode id + `stride`. For text an
- * environment sees whole messages; tokens are the policy's affair.
+ * environment sees whole messages; tokens are the policy's affair. An environment of several steps
+ * whose observation is a text is a conversation: each `prompt` it shows is a message, which the
+ * host appends to what was said before, and the policy answers the whole.
  */
 #ifndef METE_ENVIRONMENT_H
 #define METE_ENVIRONMENT_H
@@ -76,6 +78,8 @@ typedef struct mete_observations {
     mete_text *prompt;    /* [lanes] text environments: the message the policy answers; else NULL */
     uint64_t *prompt_id;  /* [lanes] identity of the prompt (hash of its content or row) */
     void *host;
+    uint8_t *role; /* since ABI 1.2: [lanes] who says `prompt`: METE_USER, as at first, METE_TOOL or
+                      METE_SYSTEM (model.h); NULL when there is no prompt */
 } mete_observations;
 
 /* What a step did. */
@@ -91,20 +95,31 @@ typedef struct mete_transitions {
     uint64_t *episode;        /* [lanes] id of the running episode; += stride where a lane ended */
     uint64_t *task;           /* [lanes] likewise += task_stride */
     uint64_t stride, task_stride;
+    mete_text *final_prompt; /* since ABI 1.2: [lanes] conversations: the message after the last
+                                answer, where a lane ended; absent unless written. Copied by the
+                                host after the call. NULL when there is no prompt */
 } mete_transitions;
 
-/* Declares, in `open`, a column this environment provides at reset (METE_EPISODE, or METE_LIST with
- * episode parents) with who may see it. Returns a handle >= 0, or a negative status. */
+/* Declares, in `open`, a column this environment provides with who may see it. Its level says what
+ * a value is of: METE_EPISODE, written at reset; METE_STEP, written with each observation; in
+ * conversations METE_TURN, written with each message shown and holding for it and for its answer. A
+ * METE_LIST here is one list an episode. Returns a handle >= 0, or a negative status. */
 METE_API int mete_provide(mete_ctx *cx, const char *name, mete_level level, mete_type element,
                           mete_visible visible, const char *help);
-/* The column's values by lane, to write in reset and step: mete_text *, double * and so on. Texts
- * are copied by the host after the call, so they may point into the plugin's own memory. */
+/* A METE_LIST column of texts with a list for each row of `parent`: METE_EPISODE, METE_STEP or
+ * METE_TURN, as above. Since ABI 1.2. */
+METE_API int mete_provide_lists(mete_ctx *cx, const char *name, mete_level parent,
+                                mete_visible visible, const char *help);
+/* The column's values by lane, to write in reset and step: mete_text *, double * and so on; what is
+ * not written stays. Texts are copied by the host after the call, so they may point into the
+ * plugin's own memory. */
 METE_API void *mete_lane_column(mete_observations *out, int handle);
 /* The items of a METE_LIST column for one lane; copied by the host. */
 METE_API int mete_lane_list(mete_ctx *cx, mete_observations *out, int handle, size_t lane,
                             const mete_text *item, size_t count) METE_CHECKED;
 /* Declares, in `open`, a named number per step beside the reward (a cost, an event): a METE_STEP
- * column. Returns a handle >= 0, or a negative status. */
+ * column. In conversations it stands, as the reward does, at the last token of the answer, and as a
+ * METE_TURN column of the same name at the answer. Returns a handle >= 0, or a negative status. */
 METE_API int mete_provide_signal(mete_ctx *cx, const char *name, mete_visible visible, double lo,
                                  double hi, const char *help);
 /* Its array [lanes], to write in step; zeroed. */

@@ -78,6 +78,23 @@ typedef struct mete_request {
     mete_text given; /* mete_logprob: the answer to weigh */
 } mete_request;
 
+/* The conversation a row of a batch is to go on with: `message` where the batch has it, else its
+ * prompt as what the user says, held in *single. Rows of one answer each, as policies get them. */
+static inline const mete_message *
+mete_row_messages(const mete_batch *batch, size_t row, mete_message *single, size_t *count)
+{
+    if (batch->message_begin) {
+        *count = batch->message_begin[row + 1] - batch->message_begin[row];
+        return batch->message + batch->message_begin[row];
+    }
+    *count = 1;
+    single->speaker = METE_USER;
+    single->reserved = 0;
+    single->text.data = batch->prompt ? batch->prompt[row].data : "";
+    single->text.length = batch->prompt ? batch->prompt[row].length : 0;
+    return single;
+}
+
 /* A hash of a conversation: who says what, in order. Stable across versions. */
 METE_API uint64_t mete_messages_hash(const mete_message *message, size_t count);
 

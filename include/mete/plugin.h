@@ -368,6 +368,11 @@ METE_API const mete_batch *mete_batch_repeat(mete_ctx *cx, const mete_batch *bat
 /* The same rows with other responses [episodes]; steps (tokens) and step columns are dropped. */
 METE_API const mete_batch *mete_batch_respond(mete_ctx *cx, const mete_batch *batch,
                                               const mete_text *response);
+/* The policy's answers of a batch with turns, a row each: `prompt` (and `message`) is what was said
+ * before it, `response` the answer, the steps its tokens; columns of turns stand per episode, other
+ * columns are the row's that it came from (parent_row). A batch without turns comes back as it is.
+ */
+METE_API const mete_batch *mete_batch_turns(mete_ctx *cx, const mete_batch *batch);
 /* The same rows without the bytes where keep[offset of row's response + byte] == 0. `keep` is laid
  * out row after row, response bytes of row 0 first. */
 METE_API const mete_batch *mete_batch_mask(mete_ctx *cx, const mete_batch *batch,

@@ -27,12 +27,15 @@ typedef struct mete_lanes {
     uint32_t mode; /* mete_act_mode bits */
     size_t count;
     const uint64_t *episode;  /* [count] id of the running episode: keys the random stream */
-    const uint32_t *step;     /* [count] step within it */
+    const uint32_t *step;     /* [count] step within it: for text the number of the first token to
+                                 say, so that (episode, step + k) keys token k of an answer */
     const float *observation; /* [count x observation_size], or NULL */
     uint32_t observation_size;
     uint32_t action_count;
     const uint8_t *action_mask; /* [count x action_count], or NULL: all allowed */
-    const mete_batch *context;  /* a row a lane: prompt, ids and the columns a policy may see */
+    const mete_batch *context;  /* a row a lane: prompt, ids and the columns a policy may see. In a
+                                   conversation `prompt` is all that was said, `message` the same
+                                   by speaker, and a column of turns is the latest message's */
     void *state;                /* [count x lane_size] recurrent state, zero at episode start */
     double temperature;         /* of sampling; 1 is the policy itself */
 } mete_lanes;
@@ -56,7 +59,8 @@ enum mete_query_flags {
                                 such as dropout, may be done. Never where a ratio is formed */
 };
 
-/* The steps asked about. */
+/* The steps asked about. In a conversation each answer is a row of its own, as in mete_batch_turns,
+ * so a policy has no need to know of turns. */
 typedef struct mete_query {
     uint32_t size;
     uint32_t flags; /* mete_query_flags */

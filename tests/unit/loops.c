@@ -8,9 +8,15 @@
 struct opened
 open_loop(const char *text)
 {
+    return open_loop_on(text, 1);
+}
+
+struct opened
+open_loop_on(const char *text, unsigned threads)
+{
     struct opened o = {0};
     mete__errors errors = {0};
-    mete__engine_options options = {.seed = 7, .threads = 1};
+    mete__engine_options options = {.seed = 7, .threads = threads};
     o.config = mete__config_parse("l.cfg", text, strlen(text), NULL, 0, &errors);
     o.engine = o.config ? mete__engine_open(o.config, &options, &errors) : NULL;
     o.loop = o.engine ? mete__loop_new(o.engine, o.config, NULL, &errors) : NULL;

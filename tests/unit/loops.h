@@ -12,6 +12,7 @@ struct opened {
 
 /* Opens engine and loop of a config; anything wrong with it ends the test. */
 struct opened open_loop(const char *text);
+struct opened open_loop_on(const char *text, unsigned threads);
 void close_loop(struct opened *opened);
 /* The rest of its iterations, which must succeed. */
 void finish(struct opened *opened);

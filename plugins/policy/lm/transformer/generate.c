@@ -519,9 +519,8 @@ act_lanes(struct decoder *d, const mete_lanes *in, size_t from, size_t to, mete_
         return mete_fail(d->cx, METE_ENOMEM, "out of memory");
     for (size_t i = from; i < to && !status; i++) {
         struct talk *talk = &d->talk[i - from];
-        mete_text text = in->context->prompt ? in->context->prompt[i] : (mete_text){NULL, 0};
         *talk = (struct talk){.how = how, .rng = mete_random(d->cx, in->episode[i], in->step[i])};
-        status = words_prompt(d->cx, p, text, words_room(p, most), prompt);
+        status = words_prompt(d->cx, p, in->context, i, words_room(p, most), prompt);
         if (!status)
             status = talk_make(d, talk, prompt, most);
     }

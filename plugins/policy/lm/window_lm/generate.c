@@ -121,7 +121,7 @@ talk_draw(mete_ctx *cx, struct talk *t, const mete_lanes *in)
     for (size_t i = 0; i < t->live; i++) {
         size_t lane = t->lane[i], said = t->count[lane]++;
         const float *h = t->h[p->layers - 1] + i * last, *logp = t->logits + i * outs;
-        mete_rng rng = mete_random(cx, in->episode[lane], (uint32_t)said);
+        mete_rng rng = mete_random(cx, in->episode[lane], in->step[lane] + (uint32_t)said);
         size_t id = mete_draw(logp, outs, greedy, &rng);
         mete_token *token = &t->token[lane * ((size_t)p->max_tokens + 1) + said];
         *token = (mete_token){.id = (int32_t)id, .logp = logp[id]};
