@@ -250,7 +250,7 @@ copy_list(const mete_column *from, const uint32_t *row, size_t count, mete__aren
         return false;
     to->data = gathered(from->data, item, total, element_size(from->element), arena);
     to->offset = offset;
-    return to->data != NULL;
+    return to->data || !total;
 }
 
 /* Which rows of each level make a new batch; NULL: none, so that columns there are dropped. */
@@ -349,7 +349,7 @@ copy_messages(const mete_batch *batch, const chosen *c, mete__arena *arena, mete
         return false;
     out->message_begin = begin;
     out->message = gathered(batch->message, item, total, sizeof(mete_message), arena);
-    return out->message != NULL;
+    return out->message || !total;
 }
 
 static bool
