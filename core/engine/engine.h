@@ -214,6 +214,8 @@ int mete__update(mete__engine *engine, mete_node *root, const mete_batch *batch,
 /* The batch is accepted: episode states move on, those of ended episodes are dropped. Called once,
  * after the last mete__score of it. */
 void mete__episodes_end(mete__engine *engine, const mete_batch *batch);
+/* Episode states of the node and those below it are gone. */
+void mete__episodes_forget(mete_node *node);
 
 /* Everything nodes learnt or keep: tensors, saved bytes, episode states; not parameter vectors and
  * lanes, which are the loop's. Names are "node/<path>/...". */

@@ -118,6 +118,14 @@ mete__episodes_end(mete__engine *engine, const mete_batch *batch)
     }
 }
 
+void
+mete__episodes_forget(mete_node *node)
+{
+    mete__states_free(node->private_);
+    for (size_t k = 0; k < node->children; k++)
+        mete__episodes_forget(node->child[k]);
+}
+
 void *
 mete_episode_state(mete_ctx *cx, size_t row)
 {

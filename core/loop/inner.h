@@ -60,8 +60,13 @@ typedef struct mete__rollout {
     uint32_t *age;      /* [lanes] steps since the episode's start */
     uint32_t *lane;     /* [lanes] 0, 1, 2 ... */
     struct mete__history *history;
-    struct mete__kept *kept;   /* columns of several steps; NULL: none but signals */
-    struct mete__talks *talks; /* conversations, or NULL */
+    /* what the policy observes, [lanes x width]: the environment's own, or env.observe's */
+    uint32_t width;
+    const float *observation, *final_observation;
+    struct mete__observe *observe; /* NULL: the environment's own */
+    struct mete__tasks *tasks;     /* which tasks lanes are given, or NULL: in turn; the loop's */
+    struct mete__kept *kept;       /* columns of several steps; NULL: none but signals */
+    struct mete__talks *talks;     /* conversations, or NULL */
 } mete__rollout;
 
 int mete__rollout_open(mete__rollout *rollout, mete__engine *engine, mete_node *environment,
@@ -89,6 +94,30 @@ void mete__kept_clear(mete__rollout *rollout);
 bool mete__kept_has(const mete__rollout *rollout, mete_level level);
 int mete__kept_take(mete__rollout *rollout, size_t step, mete_error *err);
 int mete__kept_put(mete__rollout *rollout, size_t lane, size_t step, mete_level level);
+/* observe.c: what the policy observes (env.observe). All but open do nothing without the list. */
+int mete__observe_open(mete__rollout *rollout, mete_error *err);
+void mete__observe_free(mete__rollout *rollout);
+/* The spaces as the policy knows them. */
+mete_spaces mete__observe_spaces(const mete__rollout *rollout);
+/* Every lane starts anew. */
+void mete__observe_start(mete__rollout *rollout);
+/* A collection begins: rewards observed know what those of the tree learnt by now. */
+void mete__observe_share(mete__rollout *rollout);
+/* After a step of the environment: all but what rewards tell of it. */
+void mete__observe_moved(mete__rollout *rollout);
+/* Where the step just done goes, a fragment a lane, to be scored by mete__observe_score; NULL: no
+ * reward is observed. */
+mete__builder *mete__observe_live(const mete__rollout *rollout);
+int mete__observe_score(mete__rollout *rollout, mete_error *err);
+int mete__observe_save(const mete__rollout *rollout, mete__checkpoint *to, mete_error *err);
+int mete__observe_load(mete__rollout *rollout, const mete__checkpoint *from, mete_error *err);
+/* tasks.c: the block `tasks`, for an environment with numbered tasks. NULL: there is none, or an
+ * error was added. */
+struct mete__tasks *mete__tasks_read(mete__rollout *rollout, mete__config *config, uint64_t seed,
+                                     mete__errors *errors);
+void mete__tasks_free(struct mete__tasks *tasks);
+/* The n-th task drawn. */
+uint64_t mete__tasks_at(const struct mete__tasks *tasks, uint64_t n);
 /* turns.c: what lanes of a conversation said, and the batches made of it. */
 int mete__talks_open(mete__rollout *rollout, mete_error *err);
 void mete__talks_free(mete__rollout *rollout);

@@ -207,8 +207,9 @@ open_policy(mete__loop *loop, mete_error *err)
         said = vocabulary_texts(loop, builder, learns_from(loop), err);
         status = err->code;
     }
+    const mete_spaces seen = mete__observe_spaces(&loop->train);
     if (!status)
-        status = mete__policy_describe(loop->policy, &environment->spaces, said, err);
+        status = mete__policy_describe(loop->policy, &seen, said, err);
     mete__builder_free(builder);
     if (status)
         return status;
@@ -260,7 +261,10 @@ open_rollouts(mete__loop *loop, mete__errors *errors, mete_error *err)
     mete__rollout_close(&loop->train);
     status = mete__rollout_open(&loop->train, engine, environment, loop->policy, lanes, group,
                                 steps, false, err);
-    if (status || !loop->evaluates)
+    if (status)
+        return status;
+    loop->train.tasks = mete__tasks_read(&loop->train, loop->config, loop->seed, errors);
+    if (!loop->evaluates || errors->count)
         return status;
     mete_node *held = mete__engine_clone(engine, environment, "evaluate", err);
     size_t held_lanes = loop->evaluate_episodes < 64 ? (size_t)loop->evaluate_episodes : 64;
@@ -439,6 +443,7 @@ mete__loop_free(mete__loop *loop)
     if (!loop)
         return;
     mete__engine_measure(loop->engine, NULL, NULL);
+    mete__tasks_free(loop->train.tasks);
     if (loop->train.environment)
         mete__rollout_close(&loop->train);
     if (loop->held.environment)

@@ -28,14 +28,14 @@ struct mete__history {
 /* ---- setting up ------------------------------------------------------------------------------ */
 
 static void
-declare_columns(mete__rollout *r)
+declare_columns(mete__rollout *r, mete__builder *builder)
 {
     const mete_node *environment = r->environment;
-    r->reward_column = mete__builder_column(r->builder, "reward", METE_STEP, METE_F32, METE_EPISODE,
-                                            METE_SEE_REWARD);
+    r->reward_column =
+        mete__builder_column(builder, "reward", METE_STEP, METE_F32, METE_EPISODE, METE_SEE_REWARD);
     for (size_t i = 0; i < environment->declareds; i++) {
         const mete__declared *declared = &environment->declared[i];
-        r->column[i] = mete__builder_column(r->builder, declared->name, declared->level,
+        r->column[i] = mete__builder_column(builder, declared->name, declared->level,
                                             declared->element, declared->parent, declared->visible);
     }
 }
@@ -86,6 +86,9 @@ mete__rollout_open(mete__rollout *r, mete__engine *engine, mete_node *environmen
         return status;
     r->now = mete__observations_new(environment, lanes);
     r->moved = r->now ? mete__transitions_new(environment, r->now) : NULL;
+    status = r->moved ? mete__observe_open(r, err) : METE_OK;
+    if (status)
+        return status;
     r->actions = mete__actions_new(spaces, &policy->info, lanes);
     r->builder = mete__builder_new();
     r->column = calloc(environment->declareds + 1, sizeof *r->column);
@@ -100,7 +103,7 @@ mete__rollout_open(mete__rollout *r, mete__engine *engine, mete_node *environmen
     bool text =
         spaces->action.kind == METE_SPACE_TEXT || spaces->observation.kind == METE_SPACE_TEXT;
     mete__shape shape = {.text = text,
-                         .observation_size = r->now->observation_size,
+                         .observation_size = r->width,
                          .action_size =
                              spaces->action.kind == METE_SPACE_BOX ? spaces->action.size : 0,
                          .action_count = r->now->action_mask ? spaces->action.count : 0,
@@ -108,7 +111,11 @@ mete__rollout_open(mete__rollout *r, mete__engine *engine, mete_node *environmen
                          .logp = true,
                          .turns = mete__converses(environment)};
     mete__builder_shape(r->builder, &shape);
-    declare_columns(r);
+    declare_columns(r, r->builder);
+    if (mete__observe_live(r)) { /* the same columns by the same numbers */
+        mete__builder_shape(mete__observe_live(r), &shape);
+        declare_columns(r, mete__observe_live(r));
+    }
     status = shape.turns ? mete__talks_open(r, err) : METE_OK;
     return status || spaces->single_turn ? status : mete__kept_open(r, err);
 }
@@ -140,6 +147,7 @@ mete__rollout_close(mete__rollout *r)
 {
     if (r->history)
         history_free(r->history, r->environment->declareds);
+    mete__observe_free(r);
     mete__talks_free(r);
     mete__kept_free(r->kept);
     mete__builder_free(r->builder);
@@ -162,7 +170,8 @@ mete__rollout_start(mete__rollout *r, mete_error *err)
     size_t prompts = r->lanes / r->together;
     for (size_t i = 0; i < r->lanes; i++) {
         r->moved->episode[i] = first + i + 1;
-        r->moved->task[i] = r->collected * prompts + i / r->together;
+        uint64_t task = r->collected * prompts + i / r->together;
+        r->moved->task[i] = r->tasks ? mete__tasks_at(r->tasks, task) : task;
         r->age[i] = 0;
     }
     /* Auto-reset ids leave the range of any later batch alone. */
@@ -178,7 +187,10 @@ mete__rollout_start(mete__rollout *r, mete_error *err)
                         .lane = r->lane,
                         .episode = r->moved->episode,
                         .task = r->moved->task};
-    return mete__environment_reset(r->environment, &reset, r->now, err);
+    int status = mete__environment_reset(r->environment, &reset, r->now, err);
+    if (!status)
+        mete__observe_start(r);
+    return status;
 }
 
 static mete_lanes
@@ -189,8 +201,8 @@ view_lanes(mete__rollout *r, const mete_batch *context, uint32_t mode, double te
                         .count = r->lanes,
                         .episode = r->moved->episode,
                         .step = r->age,
-                        .observation = r->now->observation,
-                        .observation_size = r->now->observation_size,
+                        .observation = r->observation,
+                        .observation_size = r->width,
                         .action_count = r->environment->spaces.action.count,
                         .action_mask = r->now->action_mask,
                         .context = context,
@@ -271,9 +283,9 @@ add_turn(mete__rollout *r, const mete_actions *a, size_t lane, bool second)
     if (!status)
         status = add_columns(r, lane);
     if (kind != METE_SPACE_TEXT && !status) {
-        size_t width = r->now->observation_size, actions = r->environment->spaces.action.count;
+        size_t width = r->width, actions = r->environment->spaces.action.count;
         status =
-            mete__builder_steps(r->builder, 1, width ? r->now->observation + lane * width : NULL,
+            mete__builder_steps(r->builder, 1, width ? r->observation + lane * width : NULL,
                                 a->action ? a->action + lane : NULL,
                                 a->vector ? a->vector + lane * a->vector_size : NULL,
                                 r->now->action_mask ? r->now->action_mask + lane * actions : NULL,
@@ -441,7 +453,7 @@ history_room(mete__rollout *r, size_t steps)
     size_t room = h->room ? 2 * h->room : 64;
     while (room < steps)
         room *= 2;
-    size_t n = room * lanes, width = r->now->observation_size;
+    size_t n = room * lanes, width = r->width;
     if (!h->signal && !(h->signal = calloc(signals + 1, sizeof *h->signal)))
         return false;
     if (!h->last_value && !(h->last_value = calloc(lanes * r->actions->heads + 1, sizeof(float))))
@@ -461,115 +473,13 @@ history_room(mete__rollout *r, size_t steps)
     return good;
 }
 
-/* Acts once on every lane and keeps step t. */
-static int
-one_step(mete__rollout *r, size_t t, const mete_params *params, uint32_t mode, double temperature,
-         mete_error *err)
-{
-    struct mete__history *h = r->history;
-    size_t lanes = r->lanes, width = r->now->observation_size, heads = r->actions->heads;
-    size_t actions = r->environment->spaces.action.count;
-    if (!history_room(r, t + 1))
-        return mete_error_set(err, METE_ENOMEM, "out of memory for %zu steps of %zu lanes", t,
-                              lanes);
-    if (width)
-        memcpy(h->observation + t * lanes * width, r->now->observation,
-               lanes * width * sizeof(float));
-    if (r->now->action_mask)
-        memcpy(h->mask + t * lanes * actions, r->now->action_mask, lanes * actions);
-    memcpy(h->episode + t * lanes, r->moved->episode, lanes * sizeof(uint64_t));
-    memcpy(h->task + t * lanes, r->moved->task, lanes * sizeof(uint64_t));
-    int status = mete__kept_take(r, t, err);
-    if (!status)
-        status = act(r, params, mode, temperature, err);
-    if (status)
-        return status;
-    if (r->actions->action)
-        memcpy(h->action + t * lanes, r->actions->action, lanes * sizeof(int32_t));
-    if (r->actions->vector)
-        memcpy(h->vector + t * lanes * r->actions->vector_size, r->actions->vector,
-               lanes * r->actions->vector_size * sizeof(float));
-    memcpy(h->logp + t * lanes, r->actions->logp, lanes * sizeof(float));
-    if (heads)
-        memcpy(h->value + t * lanes * heads, r->actions->value, lanes * heads * sizeof(float));
-    if ((status = mete__environment_step(r->environment, r->actions, r->moved, err)))
-        return status;
-    memcpy(h->reward + t * lanes, r->moved->reward, lanes * sizeof(float));
-    memcpy(h->ended + t * lanes, r->moved->terminated, lanes);
-    memcpy(h->cut + t * lanes, r->moved->truncated, lanes);
-    for (size_t i = 0; i < r->environment->declareds; i++)
-        if (h->signal[i])
-            memcpy(h->signal[i] + t * lanes, mete_lane_signal(r->moved, (int)i),
-                   lanes * sizeof(float));
-    for (size_t i = 0; i < lanes; i++) {
-        bool over = r->moved->terminated[i] | r->moved->truncated[i];
-        r->age[i] = over ? 0 : r->age[i] + 1;
-        if (over && width)
-            memcpy(h->final + (t * lanes + i) * width, r->moved->final_observation + i * width,
-                   width * sizeof(float));
-    }
-    return METE_OK;
-}
-
-/* The critic's value of `observation` [lanes x width], into out [lanes x heads]. */
-static int
-value_of(mete__rollout *r, const float *observation, const mete_params *params, float *out,
-         mete_error *err)
-{
-    mete_lanes lanes = view_lanes(r, NULL, METE_ACT_EVALUATE, 1);
-    lanes.observation = observation;
-    lanes.action_mask = NULL;
-    if (r->now->prompt || r->environment->declareds) {
-        lanes.context =
-            mete__lanes_context(r->environment, r->now, r->moved->episode, r->lane, r->lanes, err);
-        if (!lanes.context)
-            return err->code;
-    }
-    mete__actions_clear(r->actions);
-    int status = mete__policy_act(r->policy, params, &lanes, r->actions, err);
-    if (!status)
-        memcpy(out, r->actions->value, r->lanes * r->actions->heads * sizeof(float));
-    return status;
-}
-
-/* Values after truncated rows: the critic is asked a lane-wide batch at a time. */
-static int
-truncated_values(mete__rollout *r, const mete_batch *batch, const mete_params *params,
-                 mete_error *err)
-{
-    size_t width = r->now->observation_size, heads = r->actions->heads, waiting = 0;
-    float *value = (float *)(uintptr_t)batch->final_value;
-    float *observation = calloc(r->lanes * width + 1, sizeof(float));
-    float *answer = calloc(r->lanes * heads + 1, sizeof(float));
-    uint32_t *row = calloc(r->lanes, sizeof *row);
-    int status =
-        observation && answer && row ? METE_OK : mete_error_set(err, METE_ENOMEM, "out of memory");
-    for (size_t i = 0; i <= batch->episodes && !status; i++) {
-        if (i < batch->episodes && batch->truncated[i]) {
-            memcpy(observation + waiting * width, batch->final_observation + i * width,
-                   width * sizeof(float));
-            row[waiting++] = (uint32_t)i;
-        }
-        if (waiting == r->lanes || (i == batch->episodes && waiting)) {
-            status = value_of(r, observation, params, answer, err);
-            for (size_t k = 0; k < waiting && !status; k++)
-                memcpy(value + row[k] * heads, answer + k * heads, heads * sizeof(float));
-            waiting = 0;
-        }
-    }
-    free(observation);
-    free(answer);
-    free(row);
-    return status;
-}
-
 /* Gathers lane i's steps [from, to) from the step-major arrays into scratch and adds them. */
 static int
 add_fragment(mete__rollout *r, size_t lane, size_t from, size_t to, uint32_t first_step,
              char *scratch)
 {
     struct mete__history *h = r->history;
-    size_t lanes = r->lanes, n = to - from, width = r->now->observation_size;
+    size_t lanes = r->lanes, n = to - from, width = r->width;
     size_t heads = r->actions->heads, vector = r->actions->vector_size;
     size_t actions = r->now->action_mask ? r->environment->spaces.action.count : 0;
     float *observation = (float *)(void *)scratch, *logp = observation + n * width;
@@ -607,8 +517,7 @@ add_fragment(mete__rollout *r, size_t lane, size_t from, size_t to, uint32_t fir
         if (!status && at_once == 1)
             status = mete__kept_put(r, lane, from + k, METE_STEP);
     }
-    const float *final =
-        ended || cut ? h->final + last * width : r->now->observation + lane * width;
+    const float *final = ended || cut ? h->final + last * width : r->observation + lane * width;
     mete__builder_end(r->builder, ended, cut, final, heads ? h->last_value + lane * heads : NULL);
     for (size_t k = 0; k < n; k++)
         signal[k] = h->reward[(from + k) * lanes + lane];
@@ -619,6 +528,148 @@ add_fragment(mete__rollout *r, size_t lane, size_t from, size_t to, uint32_t fir
         if (h->signal[i])
             mete__builder_numbers(r->builder, r->column[i], signal, n);
     }
+    return status;
+}
+
+/* Scratch that add_fragment needs for so many steps. */
+static size_t
+fragment_bytes(const mete__rollout *r, size_t steps)
+{
+    size_t each = (r->width + r->actions->heads + r->actions->vector_size + 4) * 4 +
+                  r->environment->spaces.action.count + 64;
+    return (steps + 1) * each;
+}
+
+/* What lanes that ended saw last. */
+static void
+keep_final(mete__rollout *r, size_t t)
+{
+    float *final = r->history->final + t * r->lanes * r->width;
+    for (size_t i = 0; i < r->lanes; i++)
+        if ((r->moved->terminated[i] | r->moved->truncated[i]) && r->width)
+            memcpy(final + i * r->width, r->final_observation + i * r->width,
+                   r->width * sizeof(float));
+}
+
+/* Scores step t, as fragments of one step, where the policy observes what a reward tells of it. */
+static int
+observe_rewards(mete__rollout *r, size_t t, mete_error *err)
+{
+    mete__builder *live = mete__observe_live(r), *builder = r->builder;
+    if (!live)
+        return METE_OK;
+    char *scratch = malloc(fragment_bytes(r, 1));
+    int status = scratch ? METE_OK : METE_ENOMEM;
+    mete__builder_reset(live);
+    r->builder = live;
+    for (size_t i = 0; i < r->lanes && !status; i++)
+        status = add_fragment(r, i, t, t + 1, r->age[i], scratch);
+    r->builder = builder;
+    free(scratch);
+    if (status)
+        return mete_error_set(err, METE_ENOMEM, "out of memory for a step of %zu lanes", r->lanes);
+    status = mete__observe_score(r, err);
+    keep_final(r, t);
+    return status;
+}
+
+/* Acts once on every lane and keeps step t. */
+static int
+one_step(mete__rollout *r, size_t t, const mete_params *params, uint32_t mode, double temperature,
+         mete_error *err)
+{
+    struct mete__history *h = r->history;
+    size_t lanes = r->lanes, width = r->width, heads = r->actions->heads;
+    size_t actions = r->environment->spaces.action.count;
+    if (!history_room(r, t + 1))
+        return mete_error_set(err, METE_ENOMEM, "out of memory for %zu steps of %zu lanes", t,
+                              lanes);
+    if (width)
+        memcpy(h->observation + t * lanes * width, r->observation, lanes * width * sizeof(float));
+    if (r->now->action_mask)
+        memcpy(h->mask + t * lanes * actions, r->now->action_mask, lanes * actions);
+    memcpy(h->episode + t * lanes, r->moved->episode, lanes * sizeof(uint64_t));
+    memcpy(h->task + t * lanes, r->moved->task, lanes * sizeof(uint64_t));
+    int status = mete__kept_take(r, t, err);
+    if (!status)
+        status = act(r, params, mode, temperature, err);
+    if (status)
+        return status;
+    if (r->actions->action)
+        memcpy(h->action + t * lanes, r->actions->action, lanes * sizeof(int32_t));
+    if (r->actions->vector)
+        memcpy(h->vector + t * lanes * r->actions->vector_size, r->actions->vector,
+               lanes * r->actions->vector_size * sizeof(float));
+    memcpy(h->logp + t * lanes, r->actions->logp, lanes * sizeof(float));
+    if (heads)
+        memcpy(h->value + t * lanes * heads, r->actions->value, lanes * heads * sizeof(float));
+    if ((status = mete__environment_step(r->environment, r->actions, r->moved, err)))
+        return status;
+    mete__observe_moved(r);
+    memcpy(h->reward + t * lanes, r->moved->reward, lanes * sizeof(float));
+    memcpy(h->ended + t * lanes, r->moved->terminated, lanes);
+    memcpy(h->cut + t * lanes, r->moved->truncated, lanes);
+    for (size_t i = 0; i < r->environment->declareds; i++)
+        if (h->signal[i])
+            memcpy(h->signal[i] + t * lanes, mete_lane_signal(r->moved, (int)i),
+                   lanes * sizeof(float));
+    keep_final(r, t);
+    if ((status = observe_rewards(r, t, err)))
+        return status;
+    for (size_t i = 0; i < lanes; i++)
+        r->age[i] = r->moved->terminated[i] | r->moved->truncated[i] ? 0 : r->age[i] + 1;
+    return METE_OK;
+}
+
+/* The critic's value of `observation` [lanes x width], into out [lanes x heads]. */
+static int
+value_of(mete__rollout *r, const float *observation, const mete_params *params, float *out,
+         mete_error *err)
+{
+    mete_lanes lanes = view_lanes(r, NULL, METE_ACT_EVALUATE, 1);
+    lanes.observation = observation;
+    lanes.action_mask = NULL;
+    if (r->now->prompt || r->environment->declareds) {
+        lanes.context =
+            mete__lanes_context(r->environment, r->now, r->moved->episode, r->lane, r->lanes, err);
+        if (!lanes.context)
+            return err->code;
+    }
+    mete__actions_clear(r->actions);
+    int status = mete__policy_act(r->policy, params, &lanes, r->actions, err);
+    if (!status)
+        memcpy(out, r->actions->value, r->lanes * r->actions->heads * sizeof(float));
+    return status;
+}
+
+/* Values after truncated rows: the critic is asked a lane-wide batch at a time. */
+static int
+truncated_values(mete__rollout *r, const mete_batch *batch, const mete_params *params,
+                 mete_error *err)
+{
+    size_t width = r->width, heads = r->actions->heads, waiting = 0;
+    float *value = (float *)(uintptr_t)batch->final_value;
+    float *observation = calloc(r->lanes * width + 1, sizeof(float));
+    float *answer = calloc(r->lanes * heads + 1, sizeof(float));
+    uint32_t *row = calloc(r->lanes, sizeof *row);
+    int status =
+        observation && answer && row ? METE_OK : mete_error_set(err, METE_ENOMEM, "out of memory");
+    for (size_t i = 0; i <= batch->episodes && !status; i++) {
+        if (i < batch->episodes && batch->truncated[i]) {
+            memcpy(observation + waiting * width, batch->final_observation + i * width,
+                   width * sizeof(float));
+            row[waiting++] = (uint32_t)i;
+        }
+        if (waiting == r->lanes || (i == batch->episodes && waiting)) {
+            status = value_of(r, observation, params, answer, err);
+            for (size_t k = 0; k < waiting && !status; k++)
+                memcpy(value + row[k] * heads, answer + k * heads, heads * sizeof(float));
+            waiting = 0;
+        }
+    }
+    free(observation);
+    free(answer);
+    free(row);
     return status;
 }
 
@@ -634,6 +685,7 @@ many_steps(mete__rollout *r, const mete_params *params, uint32_t mode, double te
         status = mete__rollout_start(r, err);
     r->running = !whole;
     mete__kept_clear(r);
+    mete__observe_share(r);
     uint32_t *age = malloc(lanes * sizeof *age); /* of each lane's first step here */
     uint8_t *over = calloc(lanes, 1);
     if (!age || !over)
@@ -650,10 +702,8 @@ many_steps(mete__rollout *r, const mete_params *params, uint32_t mode, double te
         steps++;
     }
     if (!status && heads)
-        status = value_of(r, r->now->observation, params, h->last_value, err);
-    size_t row_bytes = (r->now->observation_size + heads + r->actions->vector_size + 4) * 4 +
-                       r->environment->spaces.action.count + 64;
-    char *scratch = status ? NULL : malloc((steps + 1) * row_bytes);
+        status = value_of(r, r->observation, params, h->last_value, err);
+    char *scratch = status ? NULL : malloc(fragment_bytes(r, steps));
     if (!status && !scratch)
         status = mete_error_set(err, METE_ENOMEM, "out of memory");
     mete__builder_reset(r->builder);
@@ -734,6 +784,8 @@ mete__rollout_save(const mete__rollout *r, mete__checkpoint *to, mete_error *err
         status = mete__checkpoint_add(to, "rollout/task", METE_I64, r->lanes, r->moved->task, err);
     if (!status)
         status = mete__checkpoint_add(to, "rollout/age", METE_I32, r->lanes, r->age, err);
+    if (!status)
+        status = mete__observe_save(r, to, err);
     if (!status && r->talks)
         status = mete__talks_save(r, to, err);
     return status;
@@ -769,6 +821,8 @@ mete__rollout_load(mete__rollout *r, const mete__checkpoint *from, mete_error *e
     memcpy(r->age, age, r->lanes * sizeof *r->age);
     for (size_t i = 0; i < r->lanes && !status; i++)
         status = mete__environment_restore(r->environment, i, lane + i * each, r->now, err);
+    if (!status)
+        status = mete__observe_load(r, from, err);
     if (!status && r->talks)
         status = mete__talks_load(r, from, err);
     return status;
