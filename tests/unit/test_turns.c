@@ -128,7 +128,14 @@ forward_sees_what_act_saw(const char *env, const char *policy)
     for (int k = 0; k < 3; k++) {
         const mete_batch *b = collect(&o, NULL);
         float *logp = calloc(b->steps, sizeof *logp), worst = 0;
-        CU_ASSERT_EQUAL_FATAL(mete__logp_under(o.loop, o.loop->parameter, b, logp, &err), METE_OK);
+        mete_tape *tape = mete_tape_new();
+        mete_params params = mete__loop_params(o.loop);
+        mete_query query = {
+            .size = sizeof query, .batch = b, .count = b->steps, .want = METE_WANT_LOGP};
+        mete_outputs out = {.size = sizeof out, .logp = logp};
+        CU_ASSERT_EQUAL_FATAL(
+            mete__policy_forward(o.loop->policy, &params, &query, &out, tape, &err), METE_OK);
+        mete_tape_free(tape);
         for (size_t t = 0; t < b->steps; t++)
             worst = fmaxf(worst, fabsf(logp[t] - b->logp[t]));
         CU_ASSERT(worst < 1e-4f);

@@ -520,7 +520,7 @@ act_lanes(struct decoder *d, const mete_lanes *in, size_t from, size_t to, mete_
     for (size_t i = from; i < to && !status; i++) {
         struct talk *talk = &d->talk[i - from];
         *talk = (struct talk){.how = how, .rng = mete_random(d->cx, in->episode[i], in->step[i])};
-        status = words_prompt(d->cx, p, in->context, i, words_room(p, most), prompt);
+        status = words_row(d->cx, p, in->context, i, words_room(p, most), prompt);
         if (!status)
             status = talk_make(d, talk, prompt, most);
     }

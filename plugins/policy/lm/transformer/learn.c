@@ -57,7 +57,7 @@ pack_row(struct packing *k, size_t row, size_t *first)
     const mete_batch *batch = k->batch;
     struct packed *out = k->out;
     size_t from = batch->step_begin[row], steps = batch->step_begin[row + 1] - from;
-    int status = words_prompt(k->cx, k->p, batch, row, words_room(k->p, steps), &k->prompt);
+    int status = words_row(k->cx, k->p, batch, row, words_room(k->p, steps), &k->prompt);
     if (!status)
         status = make_room(k, k->prompt.count + steps);
     if (status)

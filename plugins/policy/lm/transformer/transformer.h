@@ -196,8 +196,11 @@ mete_text adapters_module(const struct transformer *p, const struct part *part);
 int words_open(mete_ctx *cx, struct transformer *p);
 int words_learn(mete_ctx *cx, struct transformer *p, const mete_batch *texts);
 /* Tokens of the prompt of a row and what stands before an answer; at least one, at most `most`. */
-int words_prompt(mete_ctx *cx, const struct transformer *p, const mete_batch *batch, size_t row,
-                 size_t most, mete_tokens *out);
+int words_prompt(mete_ctx *cx, const struct transformer *p, mete_text prompt, size_t most,
+                 mete_tokens *out);
+/* The same of what a row of a batch is to go on with. */
+int words_row(mete_ctx *cx, const struct transformer *p, const mete_batch *batch, size_t row,
+              size_t most, mete_tokens *out);
 int words_messages(mete_ctx *cx, const struct transformer *p, const mete_message *message,
                    size_t messages, size_t most, mete_tokens *out);
 /* The longest prompt that leaves room for an answer of `answer` tokens. */

@@ -259,15 +259,24 @@ words_messages(mete_ctx *cx, const struct transformer *p, const mete_message *me
 }
 
 int
-words_prompt(mete_ctx *cx, const struct transformer *p, const mete_batch *batch, size_t row,
-             size_t most, mete_tokens *out)
+words_prompt(mete_ctx *cx, const struct transformer *p, mete_text prompt, size_t most,
+             mete_tokens *out)
 {
-    mete_message whole = {METE_USER, 0, batch->prompt ? batch->prompt[row] : (mete_text){NULL, 0}};
-    const mete_message *said = &whole;
-    size_t count = 1;
-    if (p->template) /* it tells the speakers apart */
-        said = mete_row_messages(batch, row, &whole, &count);
-    return words_messages(cx, p, said, p->prompt != PROMPT_NONE ? count : 0, most, out);
+    const mete_message said = {METE_USER, 0, prompt};
+    return words_messages(cx, p, &said, p->prompt != PROMPT_NONE, most, out);
+}
+
+int
+words_row(mete_ctx *cx, const struct transformer *p, const mete_batch *batch, size_t row,
+          size_t most, mete_tokens *out)
+{
+    mete_message single;
+    size_t count;
+    const mete_message *said = mete_row_messages(batch, row, &single, &count);
+    if (p->template && p->prompt != PROMPT_NONE) /* it tells the speakers apart */
+        return words_messages(cx, p, said, count, most, out);
+    return words_prompt(cx, p, batch->prompt ? batch->prompt[row] : (mete_text){NULL, 0}, most,
+                        out);
 }
 
 /* ---- responses ------------------------------------------------------------------------------- */
