@@ -175,13 +175,29 @@ weigh_texts(mete__loop *loop, mete__judged *out, sums *s, mete_error *err)
     return METE_OK;
 }
 
+/* Iterations since held-out episodes were first measured: since the reference was taken. */
+static double
+since_before(const mete__loop *loop)
+{
+    uint64_t first = loop->total;
+    for (size_t k = 0; k < loop->snapshots; k++) {
+        if (strcmp(loop->snapshot[k].name, "reference") != 0)
+            continue;
+        first = 0; /* at the start, unless it names a stage */
+        for (size_t i = loop->stages; i-- > 0;)
+            if (strcmp(loop->snapshot[k].at, loop->stage[i].name) == 0)
+                first = loop->stage[i].first;
+    }
+    return loop->done > first ? (double)(loop->done - first) : 0;
+}
+
 /* What the policy itself does in held-out episodes. */
 static int
 judge_episodes(mete__loop *loop, mete__judged *out, sums *s, mete_error *err)
 {
     mete_params params = mete__loop_params(loop);
     uint32_t mode = METE_ACT_EVALUATE | (loop->evaluate_greedy ? METE_ACT_GREEDY : 0);
-    double temperature = mete__schedule_at(&loop->stage[loop->stages - 1].temperature, 1e18);
+    double temperature = mete__schedule_at(&loop->evaluate_temperature, since_before(loop));
     loop->held.collected = 0; /* the same episodes every time */
     while (s->rows < loop->evaluate_episodes) {
         mete__engine_reset(loop->engine);

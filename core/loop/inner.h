@@ -323,7 +323,8 @@ struct mete__loop {
     bool evaluates;
     uint64_t evaluate_every, evaluate_episodes;
     bool evaluate_greedy;
-    const char *evaluate_responses; /* column of texts to weigh, or NULL; the config's */
+    const char *evaluate_responses;      /* column of texts to weigh, or NULL; the config's */
+    mete__schedule evaluate_temperature; /* by iterations since the measurement before */
     mete__judged before, after;
     mete__metrics metrics;
     struct mete__work *work;

@@ -1,6 +1,7 @@
 /* stages.c - reads what a run does, in which order: stages, optimisers, snapshots, evaluation. */
 #include "loop/inner.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +62,17 @@ stage_new(mete__loop *loop, const char *name, uint64_t count, mete__errors *erro
     return stage;
 }
 
+/* A temperature of sampling, or its schedule. */
+static void
+read_temperature(mete__value *group, mete__schedule *out, mete__errors *errors)
+{
+    mete__value *value = mete__value_get(group, "temperature");
+    if (value && mete__schedule_read(value, out, errors) == METE_OK &&
+        (fmin(out->from, out->to) < 0.01 || fmax(out->from, out->to) > 100))
+        mete__errors_add(errors, "%s:%d: %s is outside [0.01, 100]", value->file, value->line,
+                         value->path);
+}
+
 static void read_list(mete__loop *loop, mete__value *list, mete__errors *errors);
 
 static void
@@ -111,8 +123,7 @@ read_stage(mete__loop *loop, mete__value *group, mete__errors *errors)
     stage->responses = responses ? strdup(responses) : NULL;
     const char *against = mete__value_string(group, "against", NULL, errors);
     stage->against = against ? strdup(against) : NULL;
-    if ((value = mete__value_get(group, "temperature")))
-        mete__schedule_read(value, &stage->temperature, errors);
+    read_temperature(group, &stage->temperature, errors);
     mete__value_unknown(
         group, "do name iterations objective optimiser responses against temperature", errors);
 }
@@ -196,6 +207,9 @@ static void
 read_evaluate(mete__loop *loop, mete__errors *errors)
 {
     mete__value *group = mete__value_get(mete__config_root(loop->config), "evaluate");
+    if (loop->stages) /* as the policy is sampled in the end */
+        loop->evaluate_temperature = mete__schedule_constant(
+            mete__schedule_at(&loop->stage[loop->stages - 1].temperature, 1e18));
     if (!group)
         return;
     loop->evaluates = true;
@@ -203,7 +217,8 @@ read_evaluate(mete__loop *loop, mete__errors *errors)
     loop->evaluate_episodes = (uint64_t)mete__value_int(group, "episodes", 64, 1, 10000000, errors);
     loop->evaluate_greedy = mete__value_bool(group, "greedy", false, errors);
     loop->evaluate_responses = mete__value_string(group, "responses", NULL, errors);
-    mete__value_unknown(group, "every episodes greedy responses", errors);
+    read_temperature(group, &loop->evaluate_temperature, errors);
+    mete__value_unknown(group, "every episodes greedy responses temperature", errors);
 }
 
 void
