@@ -34,6 +34,15 @@ give(const mete_var *from, float *to)
         memcpy(to, from->data, from->rows * from->columns * sizeof *to);
 }
 
+mete_var *
+mete_query_logits(mete_tape *tape, const mete_query *query, mete_var *logits, const uint8_t *mask)
+{
+    double temperature = mete_query_temperature(query);
+    if (temperature < 1 || temperature > 1)
+        logits = mete_affine(tape, logits, (float)(1 / temperature), 0);
+    return mete_log_softmax(tape, logits, mask);
+}
+
 int
 mete_answers_give(mete_ctx *cx, mete_tape *tape, const mete_answers *answers, mete_outputs *out)
 {

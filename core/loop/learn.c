@@ -24,6 +24,7 @@ typedef struct job {
     size_t heads;
     const double *advantage; /* [steps] */
     float *logp;             /* where log-probabilities go */
+    double temperature;      /* of the policy's own distribution, as the batch was sampled; 0: 1 */
 } job;
 
 /* ---- room ------------------------------------------------------------------------------------ */
@@ -107,6 +108,15 @@ cut(struct mete__work *w, bool rows, size_t at_once)
     return good;
 }
 
+/* The temperature a batch of the stage is sampled at now. Given texts are nobody's samples. */
+static double
+sampled_at(const mete__loop *loop, const mete__stage *stage)
+{
+    return stage->responses
+               ? 1
+               : mete__schedule_at(&stage->temperature, (double)(loop->done - stage->first));
+}
+
 /* ---- one piece ------------------------------------------------------------------------------- */
 
 /* A mete__losses is doubles throughout. */
@@ -188,7 +198,8 @@ learn_piece(const job *j, mete__shard *shard, const mete__piece *piece)
                         .count = count,
                         .want = METE_WANT_LOGP | (j->heads ? METE_WANT_VALUE : 0) |
                                 (entropy ? METE_WANT_ENTROPY : 0) | (match ? METE_WANT_LOGITS : 0) |
-                                (aux ? METE_WANT_AUX : 0)};
+                                (aux ? METE_WANT_AUX : 0),
+                        .temperature = j->temperature};
     mete_outputs out = {.size = sizeof out,
                         .heads = (uint32_t)j->heads,
                         .logp = w->o_logp + at,
@@ -453,6 +464,7 @@ mete__learn(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
              .objective = o,
              .now = &now,
              .batch = batch,
+             .temperature = sampled_at(loop, stage),
              .advantage = w->advantage,
              .teacher =
                  o->terms & METE__TERM_MATCH ? mete__snapshot_vector(loop, o->teacher) : NULL,
@@ -505,6 +517,7 @@ mete__gradient(mete__loop *loop, const mete__stage *stage, const mete_batch *bat
              .objective = &terms,
              .now = &now,
              .batch = batch,
+             .temperature = sampled_at(loop, stage),
              .advantage = advantage,
              .rows = !loop->policy->info.stepwise,
              .reference = !terms.reference_free && mete__snapshot_vector(loop, "reference")};

@@ -69,7 +69,17 @@ typedef struct mete_query {
         *step; /* [count] indices of steps in the batch; NULL: all, count = batch->steps */
     size_t count;
     uint64_t want; /* METE_WANT_ bits */
+    double
+        temperature; /* of the distribution asked about, as of mete_lanes: what was sampled at one
+                           is learnt from at it. 0 and 1: the policy itself */
 } mete_query;
+
+/* The query's temperature, 1 where it has none. */
+static inline double
+mete_query_temperature(const mete_query *query)
+{
+    return query->temperature > 0 ? query->temperature : 1;
+}
 
 /* Answers (forward) or adjoints (backward: d loss / d output), in the order of the query's steps.
  * Members not wanted are NULL; a NULL adjoint is zero. The host owns the arrays. */
@@ -153,6 +163,10 @@ typedef struct mete_answers {
     mete_var *logp, *value, *entropy, *logits;
 } mete_answers;
 
+/* Log-probabilities of each row's classes from its logits, at the query's temperature; mask as of
+ * mete_log_softmax. */
+METE_API mete_var *mete_query_logits(mete_tape *tape, const mete_query *query, mete_var *logits,
+                                     const uint8_t *mask);
 /* The end of forward: copies the answers out and keeps them on the tape (mete_tape_keep) for
  * mete_answers_back. Fails with the tape's error. */
 METE_API int mete_answers_give(mete_ctx *cx, mete_tape *tape, const mete_answers *answers,

@@ -275,7 +275,7 @@ recorded(mete__builder *builder, const struct subject *s, const mete_lanes *lane
 
 /* act's log-probabilities and values are forward's; gradients hold for all steps and for some. */
 static void
-check_control(const char *config, const mete_spaces *spaces)
+check_control_at(const char *config, const mete_spaces *spaces, double temperature)
 {
     static const uint32_t some[] = {5, 2, 19, 2, 11};
     struct subject s;
@@ -285,6 +285,7 @@ check_control(const char *config, const mete_spaces *spaces)
     mete_actions *actions = mete__actions_new(spaces, &s.policy->info, LANES);
     mete_params params = params_of(&s, s.vector);
     mete__builder *builder = mete__builder_new();
+    scene->lanes.temperature = temperature;
     CU_ASSERT_EQUAL_FATAL(mete__policy_act(s.policy, &params, &scene->lanes, actions, &s.err),
                           METE_OK);
     const mete_batch *batch = recorded(builder, &s, &scene->lanes, actions);
@@ -292,7 +293,8 @@ check_control(const char *config, const mete_spaces *spaces)
     mete_query query = {.size = sizeof query,
                         .batch = batch,
                         .count = LANES,
-                        .want = METE_WANT_LOGP | METE_WANT_VALUE};
+                        .want = METE_WANT_LOGP | METE_WANT_VALUE,
+                        .temperature = temperature};
     struct answers *a = answers_new(&s);
     mete_tape *tape = mete_tape_new();
     CU_ASSERT_EQUAL_FATAL(ask(&s, s.vector, &query, a, tape), METE_OK);
@@ -311,6 +313,13 @@ check_control(const char *config, const mete_spaces *spaces)
     mete__actions_free(actions);
     free(scene);
     end(&s);
+}
+
+static void
+check_control(const char *config, const mete_spaces *spaces)
+{
+    check_control_at(config, spaces, 1);
+    check_control_at(config, spaces, 1.7);
 }
 
 static void
@@ -542,7 +551,7 @@ check_act(const char *config)
                         .episode = episode,
                         .step = step,
                         .context = batch,
-                        .temperature = 1};
+                        .temperature = 1.7};
     mete_params params = params_of(&s, s.vector);
     mete_actions *all = mete__actions_new(&writing, &s.policy->info, 4);
     mete_actions *one = mete__actions_new(&writing, &s.policy->info, 1);
@@ -568,7 +577,8 @@ check_act(const char *config)
     mete_query query = {.size = sizeof query,
                         .batch = steps,
                         .count = steps->steps,
-                        .want = METE_WANT_LOGP | METE_WANT_VALUE};
+                        .want = METE_WANT_LOGP | METE_WANT_VALUE,
+                        .temperature = 1.7};
     struct answers *a = answers_new(&s);
     mete_tape *tape = mete_tape_new();
     CU_ASSERT_EQUAL_FATAL(ask(&s, s.vector, &query, a, tape), METE_OK);

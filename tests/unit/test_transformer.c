@@ -304,7 +304,7 @@ layers_anew(void)
     free(two);
 }
 
-/* What was sampled with a cache and merged adapters has forward's log-probability. */
+/* What was sampled with a cache and merged adapters, warm, has forward's log-probability. */
 static void
 adapters_act(void)
 {
@@ -327,7 +327,7 @@ adapters_act(void)
                         .episode = episode,
                         .step = step,
                         .context = mete__builder_batch(builder, &err),
-                        .temperature = 1};
+                        .temperature = 1.7};
     mete_params params = {
         .size = sizeof params, .vector = s.vector, .count = s.policy->parameter_count};
     mete_actions *said = mete__actions_new(&text, &s.policy->info, 3);
@@ -348,7 +348,8 @@ adapters_act(void)
     mete_query query = {.size = sizeof query,
                         .batch = mete__builder_batch(spoken, &err),
                         .count = total,
-                        .want = METE_WANT_LOGP};
+                        .want = METE_WANT_LOGP,
+                        .temperature = 1.7};
     mete_outputs out = {.size = sizeof out, .logp = logp};
     mete_tape *tape = mete_tape_new();
     CU_ASSERT_EQUAL_FATAL(mete__policy_forward(s.policy, &params, &query, &out, tape, &s.err),

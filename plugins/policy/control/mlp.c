@@ -352,6 +352,9 @@ tape_answers(mete_tape *tape, const struct mlp *p, const mete_query *query, cons
     mete_var *head = tape_layers(tape, &p->actor, last, last + 1, vector, trunk, act);
     if (p->normal) {
         mete_var *log_sd = mete_weights(tape, vector, p->log_std_at, 1, p->outputs);
+        double temperature = mete_query_temperature(query);
+        if (temperature < 1 || temperature > 1)
+            log_sd = mete_affine(tape, log_sd, 1, (float)log(temperature));
         const float *action = gather(tape, query, batch->action_vector, p->outputs * sizeof(float));
         if (query->want & METE_WANT_LOGP && action)
             a->logp = mete_normal_logp(tape, head, log_sd, action);
@@ -360,7 +363,7 @@ tape_answers(mete_tape *tape, const struct mlp *p, const mete_query *query, cons
         return;
     }
     const uint8_t *mask = gather(tape, query, batch->action_mask, p->outputs);
-    a->logits = mete_log_softmax(tape, head, mask);
+    a->logits = mete_query_logits(tape, query, head, mask);
     const int32_t *action = gather(tape, query, batch->action, sizeof(int32_t));
     if (query->want & METE_WANT_LOGP && action)
         a->logp = mete_pick(tape, a->logits, action);

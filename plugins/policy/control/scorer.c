@@ -332,9 +332,10 @@ asked(mete_ctx *cx, const mete_query *query, uint32_t **row, int32_t **action)
 
 /* Scores of ragged lists, laid out in a rectangle with what is missing masked. */
 static mete_var *
-tape_table(mete_ctx *cx, mete_tape *tape, const struct contexts *c, mete_var *score, size_t n,
-           size_t width)
+tape_table(mete_ctx *cx, mete_tape *tape, const mete_query *query, const struct contexts *c,
+           mete_var *score, size_t width)
 {
+    size_t n = query->count;
     int32_t *index = mete_arena(cx, (n * width + 1) * sizeof *index);
     uint8_t *mask = mete_arena(cx, n * width + 1);
     if (!index || !mask)
@@ -347,7 +348,7 @@ tape_table(mete_ctx *cx, mete_tape *tape, const struct contexts *c, mete_var *sc
         }
     }
     mete_var *x = mete_reshape(tape, mete_rows_of(tape, score, index, n * width), n, width);
-    return mete_log_softmax(tape, x, mask);
+    return mete_query_logits(tape, query, x, mask);
 }
 
 static int
@@ -366,7 +367,7 @@ forward(mete_ctx *cx, const void *self, const mete_params *params, const mete_qu
         return status;
     mete_answers a = {0};
     mete_var *score = tape_scores(tape, p, params->vector, &c.candidate);
-    a.logits = tape_table(cx, tape, &c, score, n, p->classes ? p->classes : c.most);
+    a.logits = tape_table(cx, tape, query, &c, score, p->classes ? p->classes : c.most);
     if (query->want & METE_WANT_LOGP)
         a.logp = mete_pick(tape, a.logits, action);
     if (query->want & METE_WANT_ENTROPY)

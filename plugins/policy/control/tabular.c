@@ -168,7 +168,7 @@ forward(mete_ctx *cx, const void *self, const mete_params *params, const mete_qu
     }
     const float *vector = params->vector;
     mete_var *theta = mete_weights(tape, vector, p->theta, p->states, p->actions);
-    a.logits = mete_log_softmax(tape, mete_rows_of(tape, theta, state, n), mask);
+    a.logits = mete_query_logits(tape, query, mete_rows_of(tape, theta, state, n), mask);
     if (query->want & METE_WANT_LOGP)
         a.logp = mete_pick(tape, a.logits, action);
     if (query->want & METE_WANT_ENTROPY)

@@ -347,13 +347,16 @@ transformer_forward(mete_ctx *cx, const void *self, const mete_params *params,
     mete_var *head = whole(n, 0, p->shape.tied ? EMBED : HEAD);
     int wants_entropy = (query->want & METE_WANT_ENTROPY) != 0;
     if (query->want & METE_WANT_LOGITS) {
-        a.logits = mete_log_softmax(tape, mete_dense(tape, h, head, NULL, METE_LINEAR), NULL);
+        a.logits =
+            mete_query_logits(tape, query, mete_dense(tape, h, head, NULL, METE_LINEAR), NULL);
         if (query->want & METE_WANT_LOGP)
             a.logp = mete_pick(tape, a.logits, rows->target);
         if (wants_entropy)
             a.entropy = mete_entropy(tape, a.logits);
     } else if (query->want & (METE_WANT_LOGP | METE_WANT_ENTROPY)) {
-        mete_var *both = mete_vocab_logp(tape, h, head, NULL, rows->target, 1, wants_entropy);
+        float temperature = (float)mete_query_temperature(query);
+        mete_var *both =
+            mete_vocab_logp(tape, h, head, NULL, rows->target, temperature, wants_entropy);
         a.logp = wants_entropy ? mete_columns(tape, both, 0, 1) : both;
         a.entropy = wants_entropy ? mete_columns(tape, both, 1, 1) : NULL;
     }

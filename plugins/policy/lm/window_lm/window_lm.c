@@ -479,7 +479,7 @@ tape_answers(mete_tape *tape, const struct window_lm *p, const float *vector,
         return;
     mete_var *w = mete_weights(tape, vector, p->weight[p->layers], last, outs);
     mete_var *b = mete_weights(tape, vector, p->bias[p->layers], 1, outs);
-    a->logits = mete_log_softmax(tape, mete_add(tape, mete_matmul(tape, h, w), b), NULL);
+    a->logits = mete_query_logits(tape, query, mete_add(tape, mete_matmul(tape, h, w), b), NULL);
     if (query->want & METE_WANT_LOGP)
         a->logp = mete_mul(tape, mete_pick(tape, a->logits, c->action),
                            mete_input(tape, known, query->count, 1));
