@@ -118,6 +118,7 @@ int mete__command_bench(int argc, char **argv);
 int mete__command_fit(int argc, char **argv);
 int mete__command_resume(int argc, char **argv);
 int mete__command_runs(int argc, char **argv);
+int mete__command_serve(int argc, char **argv);
 int mete__command_score(int argc, char **argv);
 int mete__command_generate(int argc, char **argv);
 int mete__command_ablate(int argc, char **argv);

@@ -27,6 +27,7 @@ static const struct command {
     {"report", mete__command_report, "write a run as a page to open in a browser"},
     {"export", mete__command_export, "write a run's policy as such models are published"},
     {"score", mete__command_score, "score records (JSONL or CSV) with a config's reward tree"},
+    {"serve", mete__command_serve, "answer reward requests over HTTP, in many protocols"},
     {"bench", mete__command_bench, "measure a reward on preference and benchmark files"},
     {"generate", mete__command_generate, "print what a policy or model answers to prompts"},
     {"check", mete__command_check, "check a config and all it names, without running it"},

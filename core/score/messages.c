@@ -1,6 +1,9 @@
 /* messages.c - see messages.h. Only prompts and responses that come as messages pay for a tree. */
 #include "score/messages.h"
 
+#include <mete/mete.h>
+#include <string.h>
+
 static bool
 put_content(const mete_json *content, mete_buffer *out)
 {
@@ -85,4 +88,59 @@ mete__messages_before(mete_text json)
     size_t at = is_messages(root) ? last_answer(root) : SIZE_MAX;
     mete_json_free(root);
     return at == SIZE_MAX ? 0 : at;
+}
+
+/* ---- dialogues in one text ------------------------------------------------------------------- */
+
+static mete_text
+without_end(mete_text answer)
+{
+    static const char *const mark[] = {
+        "<|im_end|>",    "</s>",  "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>",
+        "<end_of_turn>", "<eos>", "<|end|>",    "<pad>",         "<|finetune_right_pad_id|>"};
+    for (bool more = true; more;) {
+        mete_text trimmed = answer;
+        more = false;
+        while (trimmed.length && (trimmed.data[trimmed.length - 1] == '\n' ||
+                                  trimmed.data[trimmed.length - 1] == ' '))
+            trimmed.length--;
+        for (size_t i = 0; i < sizeof mark / sizeof *mark && !more; i++) {
+            size_t length = strlen(mark[i]);
+            if (trimmed.length < length ||
+                memcmp(trimmed.data + trimmed.length - length, mark[i], length) != 0)
+                continue;
+            answer = trimmed;
+            answer.length -= length;
+            more = true;
+        }
+    }
+    return answer;
+}
+
+/* Where the last answer begins, by the marks of chat templates before it; SIZE_MAX: nowhere. */
+static size_t
+answer_begins(mete_text whole)
+{
+    static const char *const mark[] = {"<|im_start|>assistant\n",
+                                       "<|start_header_id|>assistant<|end_header_id|>\n\n",
+                                       "<start_of_turn>model\n", "<|assistant|>\n", "[/INST]"};
+    size_t begin = SIZE_MAX;
+    for (size_t i = 0; i < sizeof mark / sizeof *mark; i++) {
+        mete_text needle = mete_text_from(mark[i]);
+        size_t at = mete_text_find_last(whole, needle);
+        if (at != SIZE_MAX && (begin == SIZE_MAX || at + needle.length > begin))
+            begin = at + needle.length;
+    }
+    return begin;
+}
+
+void
+mete_dialogue_split(mete_text whole, mete_text prompt, mete_text *before, mete_text *answer)
+{
+    size_t at = prompt.length ? mete_text_find(whole, prompt, 0) : SIZE_MAX;
+    size_t begin = at != SIZE_MAX ? at + prompt.length : answer_begins(whole);
+    if (begin == SIZE_MAX)
+        begin = 0;
+    *before = prompt.length ? prompt : mete_text_slice(whole, 0, begin);
+    *answer = without_end(mete_text_slice(whole, begin, whole.length));
 }

@@ -12,6 +12,7 @@ struct mete_scorer {
     mete__lane *lane; /* [lanes] */
     size_t lanes;
     mete__lane *idle; /* a list */
+    char *label;      /* mete_label_name */
 };
 
 /* ---- lanes ----------------------------------------------------------------------------------- */
@@ -45,8 +46,14 @@ mete__scorer_open(const char *path, const char *const *set, size_t sets, unsigne
         if (open_lane(lane, path, set, sets, options, errors))
             mete__scorer_give(scorer, lane);
     }
-    if (!errors->count)
-        return scorer;
+    if (!errors->count) {
+        const mete__rows *rows = mete__scorer_rows(scorer);
+        mete_text only = rows->wanteds == 1 ? rows->wanted[0].from : mete_text_from("label");
+        scorer->label = strndup(only.data, only.length);
+        if (scorer->label)
+            return scorer;
+        mete__errors_add(errors, "out of memory");
+    }
     mete_close(scorer);
     return NULL;
 }
@@ -65,6 +72,7 @@ mete_close(mete_scorer *scorer)
     pthread_mutex_destroy(&scorer->lock);
     pthread_cond_destroy(&scorer->given);
     free(scorer->lane);
+    free(scorer->label);
     free(scorer);
 }
 
@@ -111,6 +119,18 @@ mete__scorer_asks(const mete_scorer *scorer)
         if (node[i]->plugin && node[i]->kind == METE_KIND_POLICY)
             return true;
     return false;
+}
+
+mete__engine *
+mete__scorer_engine(const mete_scorer *scorer)
+{
+    return scorer->lane->scoring.engine;
+}
+
+const mete__report_sum *
+mete__scorer_sum(const mete_scorer *scorer)
+{
+    return &scorer->lane->scoring.sum;
 }
 
 const mete__rows *
@@ -270,6 +290,16 @@ take_record(mete__lane *lane, size_t slot, const mete_record *record)
     for (size_t i = 0; i < (record->group.length ? 3 : 2); i++)
         field[made.fields++] = (mete__field){
             .key = own[i].key, .text = own[i].text, .number = NAN, .type = METE_JSON_STRING};
+    for (size_t i = 0; i < 2; i++)
+        if (record->flags & (i ? METE_RESPONSE_JSON : METE_PROMPT_JSON)) {
+            mete_cell json = {"", own[i].text, METE_JSON};
+            if (!read_cell(lane, &json, &field[i])) {
+                mete__rows_bad(rows, slot, part,
+                               i ? "the response is no JSON" : "the prompt is no JSON");
+                return;
+            }
+            field[i].key = own[i].key;
+        }
     for (size_t i = 0; i < record->cells; i++)
         if (!read_cell(lane, &record->cell[i], &field[made.fields++])) {
             char reason[200];
@@ -408,6 +438,12 @@ mete_score_json(mete_scorer *scorer, mete_text records, mete_results **results, 
         status = finish(scorer, lane, list.count, results, err);
     free(list.item);
     return status;
+}
+
+const char *
+mete_label_name(const mete_scorer *scorer)
+{
+    return scorer->label;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */

@@ -28,6 +28,9 @@ void mete__scorer_give(mete_scorer *scorer, mete__lane *lane);
  * model. */
 unsigned mete__scorer_flags(const mete_scorer *scorer);
 bool mete__scorer_asks(const mete_scorer *scorer);
+mete__engine *mete__scorer_engine(const mete_scorer *scorer); /* of one lane */
+/* Nodes and names, equal for all lanes. */
+const mete__report_sum *mete__scorer_sum(const mete_scorer *scorer);
 /* The rows of a lane: whose column names say how records are read. Equal for all lanes. */
 const mete__rows *mete__scorer_rows(const mete_scorer *scorer);
 /* The config, for what is not of the tree. */

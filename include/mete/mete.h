@@ -53,6 +53,9 @@ typedef struct mete_cell {
                          ["a","b"] */
 } mete_cell;
 
+/* Flags of a record: the prompt, the response is a JSON array of messages {"role","content"}. */
+enum { METE_PROMPT_JSON = 1, METE_RESPONSE_JSON = 2 };
+
 /* One response to judge. Texts are borrowed until the call returns. */
 typedef struct mete_record {
     uint32_t size; /* sizeof(mete_record), in each record of an array */
@@ -60,6 +63,7 @@ typedef struct mete_record {
     mete_text prompt, response;
     mete_text group;       /* adjacent records of equal group are judged together; empty: alone */
     const mete_cell *cell; /* [cells] */
+    uint32_t flags;        /* METE_PROMPT_JSON, METE_RESPONSE_JSON */
 } mete_record;
 
 /* Scores of records, in their order. All is one piece of memory, of mete_results_free. */
@@ -87,6 +91,16 @@ METE_API METE_CHECKED int mete_score(mete_scorer *scorer, const mete_record *rec
 METE_API METE_CHECKED int mete_score_json(mete_scorer *scorer, mete_text records,
                                           mete_results **results, mete_error *err);
 METE_API void mete_results_free(mete_results *results);
+
+/* The column that a single "label" or "ground_truth" of a trainer fills: the only one the tree
+ * reads, else "label". Borrowed from the scorer. */
+METE_API const char *mete_label_name(const mete_scorer *scorer);
+/* Parts a text that is a whole dialogue, as chat templates write it: what stands before the last
+ * answer, and the answer without marks of its end such as <|im_end|>. `prompt`, where it is not
+ * empty, says what comes before; where it is not found the marks of templates do. Both are borrowed
+ * from the arguments. */
+METE_API void mete_dialogue_split(mete_text whole, mete_text prompt, mete_text *before,
+                                  mete_text *answer);
 
 #ifdef __cplusplus
 }
