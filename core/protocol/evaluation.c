@@ -40,7 +40,7 @@ mete__evaluation_parse(mete__call *call, mete_error *err)
         return mete_error_set(err, METE_EDATA, "\"messages\" must be a list");
     if (kwargs && kwargs->type != METE_JSON_OBJECT)
         return mete_error_set(err, METE_EDATA, "\"kwargs\" must be an object");
-    int status = mete__call_room(call, 1, 2 * METE__LABEL_FIELDS + 2 + call->body.fields, err);
+    int status = mete__call_room(call, 1, call->body.fields + 4, err);
     if (!status)
         status = read_messages(call, messages->text, err);
     const mete__field *truth = mete__body_get(call, own[1]);

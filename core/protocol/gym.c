@@ -76,7 +76,7 @@ mete__gym_parse(mete__call *call, mete_error *err)
         return mete_error_set(err, METE_EDATA,
                               "\"response\" must be an object whose \"output\" has a message");
     }
-    int status = mete__call_room(call, 1, call->body.fields + METE__LABEL_FIELDS + 2, err);
+    int status = mete__call_room(call, 1, call->body.fields + 4, err);
     if (!status && params && !read_input(params->text, &prompt))
         status = mete_error_set(err, METE_EDATA, "the input of \"%s\" must be a text or messages",
                                 own[0]);

@@ -57,7 +57,7 @@ mete__openrlhf_parse(mete__call *call, mete_error *err)
         return mete_error_set(err, METE_EDATA, "\"query\" must be a list of texts");
     call->many = true;
     size_t count = mete__array_count(query->text);
-    int status = mete__call_room(call, count, METE__LABEL_FIELDS + 2, err);
+    int status = mete__call_room(call, count, 4, err);
     if (!status)
         status = mete__items_begin(&call->items[0], query->text, err);
     if (!status)

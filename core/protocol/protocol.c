@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a body or a label: columns are looked up one after another. */
+#define MOST_MEMBERS 1000
+
 static const mete__protocol table[] = {
     {"/v1/score", "mete, vLLM",
      "records in, every node's value, spread and status out; or queries and documents",
@@ -88,11 +91,15 @@ mete__call_read(mete__call *call, const mete__protocol *protocol, const mete__na
     call->count = 0;
     call->text = NULL;
     call->model = (mete_text){"", 0};
-    call->many = call->activate = call->nodes = false;
+    call->many = call->activate = call->starved = false;
     call->top = SIZE_MAX;
     call->shape = 0;
     int status = mete__record_parse(&call->body, body.data, body.length, err);
-    return status ? status : protocol->parse(call, err);
+    if (!status && call->body.fields > MOST_MEMBERS)
+        status = mete_error_set(err, METE_EDATA, "the body has more than %d members", MOST_MEMBERS);
+    if (!status)
+        status = protocol->parse(call, err);
+    return status || !call->starved ? status : mete_error_set(err, METE_ENOMEM, "out of memory");
 }
 
 void
@@ -145,12 +152,31 @@ mete__call_room(mete__call *call, size_t count, size_t fields, mete_error *err)
     return METE_OK;
 }
 
+/* Twice the room, in the arena too. */
+static bool
+widen(mete__call *call, mete__record *record)
+{
+    size_t capacity = 2 * record->capacity + 4;
+    mete__field *field = mete__arena_take(call->arena, capacity * sizeof *field);
+    if (!field)
+        return false;
+    if (record->fields)
+        memcpy(field, record->field, record->fields * sizeof *field);
+    record->field = field;
+    record->capacity = capacity;
+    return true;
+}
+
 void
 mete__given_field(mete__call *call, size_t k, mete_text key, const mete__field *field)
 {
     mete__record *record = &call->given[k].record;
-    if (record->fields == record->capacity || mete__record_find(record, key))
+    if (mete__record_find(record, key))
         return;
+    if (record->fields == record->capacity && !widen(call, record)) {
+        call->starved = true;
+        return;
+    }
     record->field[record->fields] = *field;
     record->field[record->fields++].key = key;
 }
@@ -167,7 +193,9 @@ mete__given_members(mete__call *call, size_t k, mete_text object, mete_error *er
 {
     mete__record members = {0};
     int status = mete__record_parse(&members, object.data, object.length, err);
-    for (size_t i = 0; i < members.fields && i < METE__LABEL_FIELDS - 2 && !status; i++) {
+    if (!status && members.fields > MOST_MEMBERS)
+        status = mete_error_set(err, METE_EDATA, "a label has more than %d members", MOST_MEMBERS);
+    for (size_t i = 0; i < members.fields && !status; i++) {
         mete__field field = members.field[i];
         field.text.data = mete__arena_string(call->arena, field.text.data, field.text.length);
         const char *key = mete__arena_string(call->arena, field.key.data, field.key.length);
@@ -233,6 +261,25 @@ mete__body_bool(const mete__call *call, const char *name, bool def, bool *out, m
     return METE_OK;
 }
 
+/* The quote that ends the string which begins at `at`: the first with an even number of backslashes
+ * before it. */
+static size_t
+string_end(mete_text text, size_t at)
+{
+    for (size_t from = at; from < text.length; from++) {
+        const char *quote = memchr(text.data + from, '"', text.length - from);
+        if (!quote)
+            break;
+        size_t end = (size_t)(quote - text.data), slashes = 0;
+        while (end - slashes > at && text.data[end - slashes - 1] == '\\')
+            slashes++;
+        if (slashes % 2 == 0)
+            return end;
+        from = end;
+    }
+    return text.length;
+}
+
 /* The array stands in a body that was found valid, so commas outside strings and brackets part its
  * elements. */
 size_t
@@ -244,8 +291,7 @@ mete__array_count(mete_text array)
         switch (array.data[i]) {
         case '"':
             any = true;
-            for (i++; i < array.length && array.data[i] != '"'; i++)
-                i += array.data[i] == '\\';
+            i = string_end(array, i + 1);
             break;
         case '[':
         case '{':

@@ -46,7 +46,7 @@ typedef struct mete__call {
     mete_text *text; /* [count] documents to give back; or NULL */
     bool many;       /* a list was sent, so a list is answered */
     bool activate;   /* scores go through a sigmoid */
-    bool nodes;      /* every node in full */
+    bool starved;    /* memory ran out for a field; the read ends so */
     size_t top;      /* of a ranking; SIZE_MAX: all */
     int shape;       /* which of a path's shapes it is; the family's own numbers */
 } mete__call;
@@ -84,7 +84,7 @@ void mete__call_take(const mete__call *call, size_t k, mete__scoring *scoring, s
 
 /* ---- for the families ------------------------------------------------------------------------ */
 
-/* `count` records of room for so many fields each. */
+/* `count` records, each with room for so many fields before it must grow. */
 int mete__call_room(mete__call *call, size_t count, size_t fields, mete_error *err);
 /* One more field of record k; what stands under the key goes first. */
 void mete__given_field(mete__call *call, size_t k, mete_text key, const mete__field *field);
@@ -95,8 +95,6 @@ int mete__given_label(mete__call *call, size_t k, const char *own, const mete__f
                       mete_error *err);
 /* Members of an object as fields. */
 int mete__given_members(mete__call *call, size_t k, mete_text object, mete_error *err);
-/* Most fields that either adds. */
-#define METE__LABEL_FIELDS ((size_t)66)
 /* All members of the body but those named. */
 void mete__given_rest(mete__call *call, size_t k, const char *const *names, size_t count);
 /* A member of the body, NULL where it is absent or null. */

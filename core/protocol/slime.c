@@ -12,7 +12,7 @@ mete__slime_parse(mete__call *call, mete_error *err)
     const mete__field *response = mete__body_get(call, own[1]);
     if (!response || response->type != METE_JSON_STRING)
         return mete_error_set(err, METE_EDATA, "\"response\" must be a text");
-    int status = mete__call_room(call, 1, METE__LABEL_FIELDS + 2 + call->body.fields, err);
+    int status = mete__call_room(call, 1, call->body.fields + 4, err);
     if (status)
         return status;
     if (prompt)

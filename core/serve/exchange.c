@@ -31,6 +31,8 @@ mete__exchange_new(mete__server *server)
         x->users = 1;
         x->stage = METE__READING;
         x->next = x->before = NULL;
+        x->tree = server->tree;
+        x->tree->users++;
         x->after = server->under_way;
         if (x->after)
             x->after->before = x;
@@ -44,7 +46,6 @@ mete__exchange_new(mete__server *server)
     x->protocol = NULL;
     x->page = METE__PAGE_NONE;
     x->gzip = x->seen = x->over = false;
-    x->tree = NULL;
     x->counted = 0;
     x->code = 0;
     x->begun = mete__now();
@@ -68,15 +69,11 @@ mete__exchange_leave(mete__exchange *x)
 {
     mete__server *server = x->server;
     pthread_mutex_lock(&server->lock);
-    bool last = --x->users == 0;
-    pthread_mutex_unlock(&server->lock);
-    if (!last)
+    if (--x->users) {
+        pthread_mutex_unlock(&server->lock);
         return;
-    mete__tree_leave(server, x->tree);
-    x->tree = NULL;
-    atomic_fetch_sub(&server->bytes, x->counted);
-    bool keep = x->body.capacity + x->answer.capacity < SPARE_BYTES;
-    pthread_mutex_lock(&server->lock);
+    }
+    mete__tree *left = --x->tree->users ? NULL : x->tree;
     if (x->before)
         x->before->after = x->after;
     else
@@ -84,7 +81,8 @@ mete__exchange_leave(mete__exchange *x)
     if (x->after)
         x->after->before = x->before;
     server->active--;
-    keep &= server->spares < SPARES;
+    atomic_fetch_sub(&server->bytes, x->counted);
+    bool keep = server->spares < SPARES && x->body.capacity + x->answer.capacity < SPARE_BYTES;
     if (keep) {
         x->next = server->spare;
         server->spare = x;
@@ -93,6 +91,8 @@ mete__exchange_leave(mete__exchange *x)
     pthread_mutex_unlock(&server->lock);
     if (!keep)
         destroy(x);
+    if (left)
+        mete__tree_close(left);
 }
 
 void
@@ -117,9 +117,7 @@ mete__exchange_fail(mete__exchange *x, unsigned code, const char *format, ...)
     mete_buffer_clear(&x->answer);
     mete_buffer_string(&x->answer, "{\"error\":");
     mete_json_put_text(&x->answer, mete_text_from(sentence));
-    if (x->tree) {
-        mete_buffer_string(&x->answer, ",\"version\":");
-        mete_json_put_text(&x->answer, mete_text_from(x->tree->version));
-    }
+    mete_buffer_string(&x->answer, ",\"version\":");
+    mete_json_put_text(&x->answer, mete_text_from(x->tree->version));
     mete_buffer_byte(&x->answer, '}');
 }

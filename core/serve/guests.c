@@ -11,7 +11,7 @@
 
 typedef struct guest {
     int socket;
-    double until; /* 0: no hurry */
+    _Atomic double until; /* 0: no hurry */
     struct guest *before, *after;
 } guest;
 
@@ -83,17 +83,14 @@ mete__guest_notify(void *user, struct MHD_Connection *connection, void **context
 }
 
 void
-mete__guest_hurry(mete__server *server, struct MHD_Connection *connection, double seconds)
+mete__guest_hurry(struct MHD_Connection *connection, double seconds)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     guest *g = info ? info->socket_context : NULL;
     if (!g)
         return;
-    double until = seconds > 0 ? mete__now() + seconds : 0;
-    pthread_mutex_lock(&server->guests->lock);
-    g->until = until;
-    pthread_mutex_unlock(&server->guests->lock);
+    atomic_store_explicit(&g->until, seconds > 0 ? mete__now() + seconds : 0, memory_order_relaxed);
 }
 
 void

@@ -15,8 +15,8 @@
 #include <zlib.h>
 
 #define HEADER_BYTES ((size_t)16 << 10)
-#define CONNECTION_MEMORY ((size_t)64 << 10)
-#define GZIP_FROM ((size_t)16 << 10) /* smaller answers are not worth the time */
+#define CONNECTION_MEMORY ((size_t)24 << 10) /* zeroed after each request */
+#define GZIP_FROM ((size_t)16 << 10)         /* smaller answers are not worth the time */
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
@@ -67,8 +67,7 @@ send_answer(mete__exchange *x, const char *type)
     MHD_add_response_header(response, "Content-Type", type);
     if (gzip)
         MHD_add_response_header(response, "Content-Encoding", "gzip");
-    if (x->tree)
-        MHD_add_response_header(response, "X-Mete-Version", x->tree->version);
+    MHD_add_response_header(response, "X-Mete-Version", x->tree->version);
     if (x->code == 503)
         MHD_add_response_header(response, "Retry-After", "1");
     if (x->code == 401)
@@ -116,19 +115,31 @@ read_header(void *user, enum MHD_ValueKind kind, const char *name, const char *v
     (void)kind;
     value = value ? value : "";
     h->bytes += strlen(name) + strlen(value) + 4;
-    if (strcasecmp(name, "Content-Length") == 0) {
-        h->length = value;
-        h->lengths++;
-    } else if (strcasecmp(name, "Transfer-Encoding") == 0) {
-        h->encodings++;
-    } else if (strcasecmp(name, "Expect") == 0) {
-        h->expects++;
-    } else if (strcasecmp(name, "Content-Encoding") == 0) {
-        h->content = value;
-    } else if (strcasecmp(name, "Authorization") == 0) {
-        h->authorization = value;
-    } else if (strcasecmp(name, "X-Api-Key") == 0) {
-        h->key = value;
+    switch (*name | 32) {
+    case 'c':
+        if (strcasecmp(name, "Content-Length") == 0) {
+            h->length = value;
+            h->lengths++;
+        } else if (strcasecmp(name, "Content-Encoding") == 0) {
+            h->content = value;
+        }
+        break;
+    case 't':
+        h->encodings += strcasecmp(name, "Transfer-Encoding") == 0;
+        break;
+    case 'e':
+        h->expects += strcasecmp(name, "Expect") == 0;
+        break;
+    case 'a':
+        if (strcasecmp(name, "Authorization") == 0)
+            h->authorization = value;
+        break;
+    case 'x':
+        if (strcasecmp(name, "X-Api-Key") == 0)
+            h->key = value;
+        break;
+    default:
+        break;
     }
     return MHD_YES;
 }
@@ -237,10 +248,10 @@ begin(mete__server *server, struct MHD_Connection *connection, const char *url, 
     x->over = x->code != 0;
     if (x->over && (h.expects || h.lengths + h.encodings > 1 ||
                     stated_length(&h) > 2 * (unsigned long long)server->options.body)) {
-        mete__guest_hurry(server, connection, 0);
+        mete__guest_hurry(connection, 0);
         return send_answer(x, "application/json");
     }
-    mete__guest_hurry(server, connection, server->options.upload);
+    mete__guest_hurry(connection, server->options.upload);
     return MHD_YES;
 }
 
@@ -303,7 +314,7 @@ static enum MHD_Result
 complete(mete__exchange *x)
 {
     mete__server *server = x->server;
-    mete__guest_hurry(server, x->connection, 0);
+    mete__guest_hurry(x->connection, 0);
     if (x->page && !x->over) {
         x->code = 200;
         const char *type = mete__page_write(server, x->page, &x->answer);
@@ -312,7 +323,6 @@ complete(mete__exchange *x)
     if (x->over || (x->gzip && !gunzip(x)))
         return send_answer(x, "application/json");
     mete_error err = {0};
-    x->tree = mete__tree_use(server);
     int status =
         mete__call_read(&x->call, x->protocol, &x->tree->names, mete_buffer_view(&x->body), &err);
     if (status)
@@ -335,10 +345,8 @@ handle(void *user, struct MHD_Connection *connection, const char *url, const cha
         *size = 0;
         return more;
     }
-    pthread_mutex_lock(&x->server->lock);
-    enum mete__stage stage = x->stage;
-    pthread_mutex_unlock(&x->server->lock);
-    switch (stage) {
+    /* whoever changed it did so before the connection was resumed, or this thread did */
+    switch (x->stage) {
     case METE__READING:
         return complete(x);
     case METE__ANSWERED:
@@ -359,7 +367,7 @@ completed(void *user, struct MHD_Connection *connection, void **context,
     if (*context)
         mete__exchange_leave(*context);
     *context = NULL;
-    mete__guest_hurry(server, connection, server->options.idle);
+    mete__guest_hurry(connection, server->options.idle);
 }
 
 /* ---- the daemon ------------------------------------------------------------------------------ */

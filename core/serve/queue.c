@@ -103,7 +103,6 @@ push(mete__server *server, mete__exchange *x)
     else
         server->first = x;
     server->last = x;
-    server->waiting++;
     pthread_cond_signal(&server->work);
 }
 
@@ -137,15 +136,26 @@ mete__exchange_score(mete__exchange *x)
     x->deadline = mete__now() + server->options.deadline;
     pthread_mutex_lock(&server->lock);
     bool room = server->waiting < server->options.queue && !server->stopping;
-    if (room) {
-        MHD_suspend_connection(x->connection);
+    server->waiting += room;
+    pthread_mutex_unlock(&server->lock);
+    if (!room) {
+        mete__exchange_fail(x, 503, "the queue of %zu requests is full; try again",
+                            server->options.queue);
+        return true;
+    }
+    MHD_suspend_connection(x->connection); /* takes a lock of its own */
+    pthread_mutex_lock(&server->lock);
+    bool late = server->stopping; /* nobody would take it */
+    if (late) {
+        x->stage = METE__EXPIRED;
+        server->waiting--;
+    } else {
         push(server, x);
     }
     pthread_mutex_unlock(&server->lock);
-    if (!room)
-        mete__exchange_fail(x, 503, "the queue of %zu requests is full; try again",
-                            server->options.queue);
-    return !room;
+    if (late)
+        MHD_resume_connection(x->connection);
+    return false;
 }
 
 /* Waits a little for a batch to fill. Under the lock. */

@@ -108,6 +108,7 @@ bool mete__tree_load(mete__server *server, const mete__engine_options *engine,
                      mete__errors *errors);
 mete__tree *mete__tree_use(mete__server *server);
 void mete__tree_leave(mete__server *server, mete__tree *tree);
+void mete__tree_close(mete__tree *tree); /* one that nobody uses */
 
 /* queue.c */
 /* Scores a call that was read, here and now where that is right; true: it is answered. Else it is
@@ -138,7 +139,7 @@ void mete__guests_free(struct mete__guests *guests);
 void mete__guest_notify(void *user, struct MHD_Connection *connection, void **socket_context,
                         enum MHD_ConnectionNotificationCode code);
 /* So many seconds from now the client must have sent what is next; 0: it is not its turn. */
-void mete__guest_hurry(mete__server *server, struct MHD_Connection *connection, double seconds);
+void mete__guest_hurry(struct MHD_Connection *connection, double seconds);
 void mete__guests_cut(mete__server *server, double now);
 
 /* meter.c: figures for /metrics. */

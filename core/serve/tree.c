@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void
-close_tree(mete__tree *tree)
+void
+mete__tree_close(mete__tree *tree)
 {
     mete_close(tree->scorer);
     free(tree->count);
@@ -42,7 +42,7 @@ open_tree(mete__server *server, const mete__engine_options *engine, mete__errors
     tree->sum = calloc(nodes + 1, sizeof *tree->sum);
     if (!tree->count || !tree->sum) {
         mete__errors_add(errors, "out of memory");
-        close_tree(tree);
+        mete__tree_close(tree);
         return NULL;
     }
     char *text = mete__config_write(mete__config_root(mete__scorer_config(tree->scorer)));
@@ -88,5 +88,5 @@ mete__tree_leave(mete__server *server, mete__tree *tree)
     pthread_mutex_unlock(&server->lock);
     if (!last)
         return;
-    close_tree(tree);
+    mete__tree_close(tree);
 }
