@@ -1,15 +1,56 @@
 /* serve.c - the life of a server: it starts, listens to signals, drains and ends. */
 #include "serve/serve.h"
 
+#include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
-#define TICK_SECONDS 0.1
+#define TICK_MS 100
+#define DRAIN_TICK_MS 10
+
+/* Libraries have threads that block no signal, so it is handled wherever it arrives, and the main
+ * thread is rung for. */
+static atomic_int ends, reloads;
+static int bell = -1;
+
+static void
+on_signal(int number)
+{
+    const uint64_t one = 1;
+    int was = errno;
+    atomic_fetch_add(number == SIGHUP ? &reloads : &ends, 1);
+    ssize_t written = write(bell, &one, sizeof one); /* full: it rings already */
+    (void)written;
+    errno = was;
+}
+
+/* Waits for a signal, or so long. */
+static void
+listen_for_signal(int ms)
+{
+    struct pollfd at = {.fd = bell, .events = POLLIN};
+    uint64_t rung;
+    if (poll(&at, 1, ms) > 0 && read(bell, &rung, sizeof rung) < 0)
+        return;
+}
+
+static bool
+catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return bell >= 0 && !sigaction(SIGTERM, &action, NULL) && !sigaction(SIGINT, &action, NULL) &&
+           !sigaction(SIGHUP, &action, NULL);
+}
 
 static void say(const char *format, ...) METE_PRINTF(1, 2);
 
@@ -79,14 +120,11 @@ tick(mete__server *server)
 
 /* Until a signal ends it. */
 static void
-run(mete__server *server, const mete__engine_options *engine, const sigset_t *signals)
+run(mete__server *server, const mete__engine_options *engine)
 {
-    const struct timespec wait = {0, (long)(TICK_SECONDS * 1e9)};
-    for (;;) {
-        int got = sigtimedwait(signals, NULL, &wait);
-        if (got == SIGTERM || got == SIGINT)
-            return;
-        if (got == SIGHUP)
+    while (!atomic_load(&ends)) {
+        listen_for_signal(TICK_MS);
+        if (atomic_exchange(&reloads, 0))
             reload(server, engine);
         tick(server);
     }
@@ -103,15 +141,13 @@ active(mete__server *server)
 
 /* What is under way is answered; a second signal, or the time for it, ends the wait. */
 static void
-drain(mete__server *server, const sigset_t *signals)
+drain(mete__server *server)
 {
-    const struct timespec wait = {0, (long)(TICK_SECONDS * 1e8)};
     double end = mete__now() + server->options.drain;
+    int first = atomic_load(&ends);
     mete__http_drain(server);
-    while (active(server) && mete__now() < end) {
-        int got = sigtimedwait(signals, NULL, &wait);
-        if (got == SIGTERM || got == SIGINT)
-            break;
+    while (active(server) && mete__now() < end && atomic_load(&ends) == first) {
+        listen_for_signal(DRAIN_TICK_MS);
         tick(server);
     }
     size_t left = active(server);
@@ -140,14 +176,8 @@ start(mete__server *server)
 int
 mete__serve(mete__server *server, const mete__engine_options *engine)
 {
-    sigset_t signals;
     pthread_condattr_t monotonic;
     mete__errors errors = {0};
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     raise_files();
     pthread_mutex_init(&server->lock, NULL);
     pthread_condattr_init(&monotonic);
@@ -155,7 +185,7 @@ mete__serve(mete__server *server, const mete__engine_options *engine)
     pthread_cond_init(&server->work, &monotonic);
     server->meter = mete__meter_new();
     server->guests = mete__guests_new();
-    int status = server->meter && server->guests ? METE_OK : METE_ENOMEM;
+    int status = server->meter && server->guests && catch_signals() ? METE_OK : METE_ENOMEM;
     if (!status && !mete__tree_load(server, engine, &errors))
         status = METE_EINVAL;
     mete__errors_print(&errors, stderr);
@@ -164,8 +194,8 @@ mete__serve(mete__server *server, const mete__engine_options *engine)
         status = start(server);
     if (!status) {
         announce(server);
-        run(server, engine, &signals);
-        drain(server, &signals);
+        run(server, engine);
+        drain(server);
     }
     mete__exchanges_free(server);
     mete__tree_leave(server, server->tree);

@@ -7,7 +7,7 @@ echo 'reward = { use = "length"; shape = "linear"; target = 10.0; };
 serve = { body_mib = 1; header_seconds = 1.0; body_seconds = 1.5; idle_seconds = 3.0; };' > quick.cfg
 echo 'reward = { use = "slow"; seconds = 0.3; }; serve = { deadline = 8.0; queue = 4; };' > slow.cfg
 PYTHONPATH="$METE_SRCDIR/tests/serve" timeout 200 python3 - <<'P'
-import concurrent.futures as cf, gzip, json, os, signal, socket, time
+import concurrent.futures as cf, gzip, json, os, signal, socket, subprocess, time
 from serve import Server
 
 def body(text):
@@ -168,6 +168,26 @@ with Server("slow.cfg", "--threads", "1") as s:
         assert len(full) >= 10 and all(m[3].getheader("Retry-After") == "1" and m[2] < .5 for m in full)
         assert all(m[0] in (200, 503) for m in many)
     s.stop()
+
+# Requests that share a batch get what each would get alone: numbers drawn by record, and groups.
+if os.path.exists(os.environ["METE_BUILDDIR"] + "/plugins/reward/lua.so"):
+    open("draw.cfg", "w").write('reward = { use = "sum"; of = ( { use = "slow"; seconds = 0.2; }, { use = "lua"; '
+                                'code = "function score_batch(b) local r = {} for i = 1, b.n do r[i] = random() end return r end"; } ); };')
+    records = lambda n: [{"response": "x" * i, "group": "g"} for i in range(n)]
+    def alone(n):
+        out = subprocess.run(["mete", "score", "draw.cfg", "--quiet"], input="".join(json.dumps(r) + "\n" for r in records(n)),
+                             capture_output=True, text=True, check=True).stdout
+        return [json.loads(line)["reward"] for line in out.splitlines()]
+    with Server("draw.cfg", "--threads", "1") as s:
+        with cf.ThreadPoolExecutor(8) as pool:
+            first = pool.submit(s.ask, "/v1/score", {"records": records(1)})
+            time.sleep(.1)
+            asked = [(n, pool.submit(s.ask, "/v1/score", {"records": records(n)})) for n in (3, 1, 2, 3)]
+            got = [(n, a.result()[1]) for n, a in asked]
+        sizes = {r["nodes"]["slow"]["signals"]["size"] for _, g in got for r in g["results"]}
+        assert sizes == {9}, sizes
+        assert all(rewards(g) == alone(n) for n, g in got), got
+        s.stop()
 
 open("late.cfg", "w").write('reward = { use = "slow"; seconds = 2.0; }; serve = { deadline = 0.4; };')
 with Server("late.cfg", "--threads", "1") as s:
