@@ -139,7 +139,13 @@ mete__put_score(mete_buffer *out, double number)
 {
     if (mete_buffer_reserve(out, 40))
         return out->status;
-    out->length = (size_t)(put_double(out->data + out->length, number) - out->data);
+    char *begin = out->data + out->length, *end = put_double(begin, number);
+    bool whole = isfinite(number);
+    for (const char *at = begin; at < end && whole; at++)
+        whole = *at != '.' && *at != 'e';
+    if (whole)
+        end = PUT(end, ".0");
+    out->length = (size_t)(end - out->data);
     return METE_OK;
 }
 

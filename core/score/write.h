@@ -32,7 +32,8 @@ void mete__score_close(mete__report_sum *sum);
 /* Takes the scores of the chunk just scored into the summary. */
 void mete__score_begin(mete__report_sum *sum, const mete__rows *rows, size_t slots);
 const char *mete__status_name(uint8_t status);
-/* The value of a number as scores are written: null where it is none. */
+/* A score for trainers: null where it is none, and with a point where it is whole, for a list of
+ * whole numbers is no list of floats to them. */
 int mete__put_score(mete_buffer *out, double number);
 /* Appends the lines of slots [from, to). */
 void mete__score_write(const mete__report_sum *sum, const mete__rows *rows, size_t from, size_t to,
