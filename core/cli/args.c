@@ -21,6 +21,7 @@ static const struct option table[] = {
     {"in", required_argument, NULL, METE__TAKES_IN},
     {"file", required_argument, NULL, METE__TAKES_IN},
     {"compare", required_argument, NULL, METE__TAKES_IN},
+    {"sensitivity", required_argument, NULL, METE__TAKES_IN},
     {"prompt", required_argument, NULL, METE__TAKES_PROMPT},
     {"model", required_argument, NULL, METE__TAKES_MODEL},
     {"n", required_argument, NULL, METE__TAKES_N},

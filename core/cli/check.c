@@ -2,6 +2,7 @@
  * with weights and the columns each node reads.
  */
 #include "cli/selftest.h"
+#include "cli/sensitivity.h"
 #include "cli/train.h"
 
 #include <mete/text.h>
@@ -9,12 +10,26 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: mete check CONFIG [--set PATH=VALUE]... [--seed N] [--threads N] [--json]\n\n"
+    "usage: mete check CONFIG [--sensitivity FILE] [--set PATH=VALUE]... [--seed N] [--threads N]\n"
+    "                  [--json]\n\n"
     "Builds everything CONFIG names without running it and prints every error with its file and\n"
     "line; or the tree of nodes, with weights, the columns each reads, and \"ok\". A reward\n"
     "tree without an environment is tried on difficult responses: its scores must be finite, and\n"
     "the same twice and in pieces.\n\n"
-    "  --json  the nodes as one JSON object\n";
+    "  --sensitivity FILE  how far the reward depends on what it should not. Each record of FILE,\n"
+    "                      as `mete score` reads them, is scored as it is and with edits that "
+    "keep\n"
+    "                      what it says: longer, formatted or plain, flattering, of other people,\n"
+    "                      in another case, spacing or order. For each edit: the rows it applies\n"
+    "                      to, the mean difference in standard deviations of the reward over FILE\n"
+    "                      with its 95% interval, the mean size of the difference (moved), the\n"
+    "                      share of rows that rise, a verdict, and the nodes that moved most:\n"
+    "                        steady              moved by no more than 0.1\n"
+    "                        leans up or down    by more, and the interval is above or below 0\n"
+    "                        varies              by more, in no one direction\n"
+    "                        few rows, no rows   fewer than 5, none\n"
+    "                      Records of a group are edited together. Exit code 0 whatever it finds.\n"
+    "  --json              the nodes, or the edits, as one JSON object\n";
 
 static const char *const level_word[] = {"batch", "group", "scene", "episode",
                                          "turn",  "step",  "pair",  "list"};
@@ -196,12 +211,16 @@ mete__command_check(int argc, char **argv)
 {
     mete__args args;
     int code;
-    if (!mete__args_read(
-            argc, argv, METE__TAKES_SET | METE__TAKES_SEED | METE__TAKES_THREADS | METE__TAKES_JSON,
-            1, 1, usage, &args, &code))
+    if (!mete__args_read(argc, argv,
+                         METE__TAKES_SET | METE__TAKES_SEED | METE__TAKES_THREADS |
+                             METE__TAKES_JSON | METE__TAKES_IN,
+                         1, 1, usage, &args, &code))
         return code;
     mete__config *config = mete__read_config(&args, args.operand[0]);
-    code = config ? check(config, &args) : METE__EXIT_INPUT;
+    if (!config)
+        code = METE__EXIT_INPUT;
+    else
+        code = args.in ? mete__sensitivity(config, &args) : check(config, &args);
     if (config)
         mete__config_free(config);
     mete__args_free(&args);
