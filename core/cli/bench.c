@@ -1,5 +1,6 @@
 /* bench.c - mete bench CONFIG FILE...: how often a reward prefers what people, or a benchmark's
- * authors, prefer; read from the files as they are published.
+ * authors, prefer; read from the files as they are published. bench_rubrics.c has the cases that
+ * rubrics grade.
  */
 #include "cli/bench.h"
 #include "cli/cli.h"
@@ -13,6 +14,7 @@
 #define MOST_BYTES ((size_t)1 << 30)
 #define CHUNK ((size_t)4096)
 #define RESAMPLES 2000
+#define MOST_NAMES ((size_t)10000)
 
 static const char usage[] =
     "usage: mete bench CONFIG FILE... [--set PATH=VALUE]... [--seed N] [--threads N] [--json]\n"
@@ -25,34 +27,19 @@ static const char usage[] =
     "                   label 1 or 2 (or A>B, B>A): LLMBar, PandaLM, JudgeBench\n"
     "  a matrix         three chosen and three rejected, plainest first (RM-Bench)\n"
     "  one to many      lists chosen and rejected (RewardBench 2)\n"
+    "  an example       rubrics, prompt and response (or completion): HealthBench\n"
+    "  a labelled one   rubric, prompt, completion and binary_labels: HealthBench's "
+    "meta-evaluation\n"
     "Of a pair a tie is no win. Intervals are of 95%, by resampling cases.\n\n"
     "  --set PATH=VALUE  change one value of the config; repeatable\n"
     "  --threads N       worker threads; the results are the same for any number\n"
     "  --json            print one JSON object\n"
     "  --quiet           do not tell of records that were left out\n";
 
-struct bench {
-    const mete__args *args;
-    mete__engine *engine;
-    mete__builder *builder;
-    mete__case *item;
-    size_t items, item_room;
-    double *score; /* NaN where a response failed */
-    size_t scores, score_room, waiting;
-    char **subset;
-    size_t subsets;
-    int *column; /* [fields of all nodes] handles of text columns, by name */
-    const char **column_name;
-    size_t columns;
-    size_t left_out, failed;
-    const char *file;
-    size_t number; /* of the record, from 1 */
-};
-
 /* ---- records --------------------------------------------------------------------------------- */
 
-static void *
-grow(void *old, size_t *room, size_t need, size_t each)
+void *
+mete__bench_grow(void *old, size_t *room, size_t need, size_t each)
 {
     if (need <= *room)
         return old;
@@ -60,8 +47,36 @@ grow(void *old, size_t *room, size_t need, size_t each)
     return realloc(old, *room * each);
 }
 
+size_t
+mete__bench_name(mete__names *names, mete_text text)
+{
+    for (size_t k = 0; k < names->count; k++)
+        if (mete_text_is(text, names->item[k]))
+            return k;
+    if (names->count == MOST_NAMES) {
+        mete__say("the files have more than %zu tags or subsets", MOST_NAMES);
+        return SIZE_MAX;
+    }
+    char **grown = mete__bench_grow(names->item, &names->room, names->count + 1, sizeof *grown);
+    if (grown)
+        names->item = grown;
+    if (!grown || !(names->item[names->count] = strndup(text.data, text.length))) {
+        mete__say("out of memory");
+        return SIZE_MAX;
+    }
+    return names->count++;
+}
+
+static void
+names_free(mete__names *names)
+{
+    for (size_t k = 0; k < names->count; k++)
+        free(names->item[k]);
+    free(names->item);
+}
+
 static bool
-flush(struct bench *b)
+flush(struct mete__bench *b)
 {
     mete_error err = {0};
     mete_node *reward = mete__engine_reward(b->engine);
@@ -80,33 +95,56 @@ flush(struct bench *b)
     return true;
 }
 
-static bool
-add_row(struct bench *b, mete_text prompt, mete_text response, bool joins, const mete_json *record)
+static void
+put_column(struct mete__bench *b, const mete__bench_column *column, const mete__bench_row *row)
 {
-    b->score = grow(b->score, &b->score_room, b->scores + 1, sizeof *b->score);
-    mete__row row = {.id = b->scores,
-                     .prompt_id = mete_hash(b->items, prompt.data, prompt.length),
-                     .starts = true,
-                     .terminated = true,
-                     .joins = joins,
-                     .prompt = prompt,
-                     .response = response};
-    if (!b->score || mete__builder_row(b->builder, &row)) {
+    const mete_json *value = mete_json_get(row->record, column->name);
+    if (column == b->rubrics && row->rubrics.length) {
+        mete__builder_text(b->builder, column->handle, row->rubrics, METE_JSON);
+    } else if (column->element == METE_JSON && mete_json_kind(value)) {
+        mete_buffer json = mete_buffer_make(0);
+        if (!mete_json_put(&json, value))
+            mete__builder_text(b->builder, column->handle, mete_buffer_view(&json), METE_JSON);
+        mete_buffer_free(&json);
+    } else if (column->element == METE_TEXT && mete_json_kind(value) == METE_JSON_STRING) {
+        mete__builder_text(b->builder, column->handle, mete_json_text(value), METE_TEXT);
+    }
+}
+
+bool
+mete__bench_row_add(struct mete__bench *b, const mete__bench_row *row)
+{
+    b->score = mete__bench_grow(b->score, &b->score_room, b->scores + 1, sizeof *b->score);
+    if (!row->joins)
+        b->group = b->scores;
+    mete__row to = {.id = row->id,
+                    .prompt_id = mete_hash(b->group, row->prompt.data, row->prompt.length),
+                    .starts = true,
+                    .terminated = true,
+                    .joins = row->joins,
+                    .prompt = row->prompt,
+                    .response = row->response};
+    if (!b->score || mete__builder_row(b->builder, &to)) {
         mete__say("out of memory");
         return false;
     }
-    for (size_t k = 0; k < b->columns; k++) {
-        const mete_json *value = mete_json_get(record, b->column_name[k]);
-        if (mete_json_kind(value) == METE_JSON_STRING)
-            mete__builder_text(b->builder, b->column[k], mete_json_text(value), METE_TEXT);
-    }
+    for (size_t k = 0; k < b->columns; k++)
+        put_column(b, &b->column[k], row);
     b->scores++;
     b->waiting++;
     return true;
 }
 
+int
+mete__bench_leave_out(struct mete__bench *b, const char *why)
+{
+    if (b->left_out++ < 10 && !b->args->quiet)
+        mete__say("%s: record %zu: %s; left out", b->file, b->number, why);
+    return 0;
+}
+
 static size_t
-subset_of(struct bench *b, const mete_json *record, bool matrix)
+subset_of(struct mete__bench *b, const mete_json *record, bool matrix)
 {
     static const char *const keys[] = {"subset", "domain", "source"};
     const mete_json *value = NULL;
@@ -120,15 +158,7 @@ subset_of(struct bench *b, const mete_json *record, bool matrix)
                  text.data);
     else
         snprintf(name, sizeof name, "%.*s", (int)strcspn(base, matrix ? "_-." : "."), base);
-    for (size_t k = 0; k < b->subsets; k++)
-        if (strcmp(b->subset[k], name) == 0)
-            return k;
-    char **grown = realloc(b->subset, (b->subsets + 1) * sizeof *grown);
-    if (grown)
-        b->subset = grown;
-    if (!grown || !(b->subset[b->subsets] = strdup(name)))
-        return SIZE_MAX;
-    return b->subsets++;
+    return mete__bench_name(&b->subset, mete_text_from(name));
 }
 
 /* The responses of one side: a text, or a list of texts; 0 where it is neither. */
@@ -180,9 +210,8 @@ one_of(const mete_json *record, const char *first, const char *second)
     return mete_json_kind(value) ? value : mete_json_get(record, second);
 }
 
-/* 1: taken; 0: left out, told; -1: failed, told. */
 static int
-take_record(struct bench *b, const mete_json *record)
+take_case(struct mete__bench *b, const mete_json *record)
 {
     const mete_json *good = mete_json_get(record, "chosen"),
                     *bad = mete_json_get(record, "rejected");
@@ -197,20 +226,18 @@ take_record(struct bench *b, const mete_json *record)
     }
     const mete_json *first_good, *first_bad;
     size_t chosen = side(good, &first_good), rejected = side(bad, &first_bad);
-    if (!chosen || !rejected) {
-        if (b->left_out++ < 10 && !b->args->quiet)
-            mete__say("%s: record %zu: has no chosen and rejected responses; left out", b->file,
-                      b->number);
-        return 0;
-    }
+    if (!chosen || !rejected)
+        return mete__bench_leave_out(b, "has no chosen and rejected responses");
     mete__case item = {.first = b->scores,
                        .chosen = chosen,
                        .rejected = rejected,
                        .matrix = chosen == 3 && rejected == 3 &&
                                  !mete_json_kind(mete_json_get(record, "num_correct"))};
     item.subset = subset_of(b, record, item.matrix);
-    b->item = grow(b->item, &b->item_room, b->items + 1, sizeof *b->item);
-    if (item.subset == SIZE_MAX || !b->item) {
+    if (item.subset == SIZE_MAX)
+        return -1;
+    b->item = mete__bench_grow(b->item, &b->item_room, b->items + 1, sizeof *b->item);
+    if (!b->item) {
         mete__say("out of memory");
         return -1;
     }
@@ -220,25 +247,40 @@ take_record(struct bench *b, const mete_json *record)
         mete_text prompt = mete_json_text(asked), response = mete_json_text(at);
         if (!mete_json_kind(asked))
             cut_dialogue(mete_json_text(at), &prompt, &response);
-        if (!add_row(b, prompt, response, i > 0, record))
+        if (!mete__bench_row_add(b, &(mete__bench_row){.record = record,
+                                                       .prompt = prompt,
+                                                       .response = response,
+                                                       .id = b->scores,
+                                                       .joins = i > 0}))
             return -1;
         length[i >= chosen] = response.length;
         *(i < chosen ? &first_good : &first_bad) = mete_json_next(at);
     }
     item.longer = (length[0] > length[1]) - (length[0] < length[1]);
     b->item[b->items++] = item;
-    return b->waiting < CHUNK || flush(b) ? 1 : -1;
+    return 1;
+}
+
+/* 1: taken; 0: left out, told; -1: failed, told. */
+static int
+take_record(struct mete__bench *b, const mete_json *record)
+{
+    int got = mete_json_kind(mete_json_get(record, "binary_labels"))
+                  ? mete__bench_labelled(b, record)
+              : mete_json_kind(mete_json_get(record, "rubrics")) ? mete__bench_example(b, record)
+                                                                 : take_case(b, record);
+    return got <= 0 || b->waiting < CHUNK || flush(b) ? got : -1;
 }
 
 static int
-refused(const struct bench *b, const char *why)
+refused(const struct mete__bench *b, const char *why)
 {
     mete__say("%s: record %zu: %s", b->file, b->number, why);
     return METE__EXIT_INPUT;
 }
 
 static int
-take_text(struct bench *b, mete_text text)
+take_text(struct mete__bench *b, mete_text text)
 {
     mete_error err = {0};
     mete_text line = mete_text_trim(text);
@@ -268,7 +310,7 @@ take_text(struct bench *b, mete_text text)
 }
 
 static int
-take_file(struct bench *b, const char *path)
+take_file(struct mete__bench *b, const char *path)
 {
     mete_error err = {0};
     mete_buffer bytes = mete_buffer_make(MOST_BYTES);
@@ -285,7 +327,7 @@ take_file(struct bench *b, const char *path)
 /* ---- figures --------------------------------------------------------------------------------- */
 
 static bool
-is_whole(const struct bench *b, const mete__case *item)
+is_whole(const struct mete__bench *b, const mete__case *item)
 {
     for (size_t i = 0; i < item->chosen + item->rejected; i++)
         if (isnan(b->score[item->first + i]))
@@ -305,7 +347,7 @@ static const char *const figure_name[FIGURES] = {[PAIRS] = "accuracy",
 
 /* What a case adds to a figure, NaN: nothing. */
 static double
-figure(const struct bench *b, const mete__case *item, int which)
+figure(const struct mete__bench *b, const mete__case *item, int which)
 {
     const double *score = b->score + item->first;
     bool pair = item->chosen == 1 && item->rejected == 1;
@@ -330,7 +372,7 @@ struct shown {
 };
 
 static struct shown
-measure(const struct bench *b, size_t subset, int which, double *scratch)
+measure(const struct mete__bench *b, size_t subset, int which, double *scratch)
 {
     struct shown shown = {.interval = {NAN, NAN, NAN}};
     for (size_t i = 0; i < b->items; i++) {
@@ -347,7 +389,7 @@ measure(const struct bench *b, size_t subset, int which, double *scratch)
 
 /* Pairs' other figures; false: there are none. */
 static bool
-measure_pairs(const struct bench *b, mete__pair_figures *f, double *auroc)
+measure_pairs(const struct mete__bench *b, mete__pair_figures *f, double *auroc)
 {
     double *d = malloc((b->items + 1) * sizeof *d),
            *score = malloc((b->scores + 1) * sizeof *score);
@@ -376,9 +418,9 @@ measure_pairs(const struct bench *b, mete__pair_figures *f, double *auroc)
 }
 
 static void
-put_subset(const struct bench *b, size_t subset, double *scratch, mete_buffer *json)
+put_subset(const struct mete__bench *b, size_t subset, double *scratch, mete_buffer *json)
 {
-    const char *name = subset == SIZE_MAX ? "all" : b->subset[subset];
+    const char *name = subset == SIZE_MAX ? "all" : b->subset.item[subset];
     bool first = true;
     if (json)
         mete_json_put_text(json, mete_text_from(name));
@@ -409,25 +451,21 @@ put_subset(const struct bench *b, size_t subset, double *scratch, mete_buffer *j
         mete_buffer_byte(json, '}');
 }
 
-static int
-print(struct bench *b)
+/* The figures of cases of order, in JSON as members. */
+static bool
+put_order(const struct mete__bench *b, mete_buffer *json)
 {
-    mete_buffer out = mete_buffer_make(0);
-    mete_buffer *json = b->args->json ? &out : NULL;
     double *scratch = malloc((b->items + 1) * sizeof *scratch), auroc;
     mete__pair_figures f;
     if (!scratch) {
         mete__say("out of memory");
-        return METE__EXIT_FAILED;
+        return false;
     }
-    for (size_t i = 0; i < b->items; i++)
-        b->failed += !is_whole(b, &b->item[i]);
     if (json)
-        mete_buffer_format(json, "{\"cases\":%zu,\"left_out\":%zu,\"failed\":%zu,\"subsets\":{",
-                           b->items, b->left_out, b->failed);
+        mete_buffer_string(json, ",\"subsets\":{");
     else
         printf("%-28s %-26s %6s  value  [95%% interval]\n", "subset", "figure", "cases");
-    for (size_t k = 0; k < b->subsets && b->subsets > 1; k++) {
+    for (size_t k = 0; k < b->subset.count && b->subset.count > 1; k++) {
         put_subset(b, k, scratch, json);
         if (json)
             mete_buffer_byte(json, ',');
@@ -444,43 +482,66 @@ print(struct bench *b)
             else
                 printf("%-28s %-26s %6s  %6.4f\n", "all", name[k], "", value[k]);
     }
+    free(scratch);
+    return true;
+}
+
+static int
+print(struct mete__bench *b)
+{
+    mete_buffer out = mete_buffer_make(0);
+    mete_buffer *json = b->args->json ? &out : NULL;
+    size_t failed = mete__bench_rubrics_failed(b);
+    for (size_t i = 0; i < b->items; i++)
+        failed += !is_whole(b, &b->item[i]);
+    if (json)
+        mete_buffer_format(json, "{\"cases\":%zu,\"left_out\":%zu,\"failed\":%zu",
+                           b->items + b->examples + b->labelleds, b->left_out, failed);
+    if ((b->items && !put_order(b, json)) || !mete__bench_rubrics_put(b, json)) {
+        mete_buffer_free(&out);
+        return METE__EXIT_FAILED;
+    }
     if (json) {
         mete_buffer_string(json, "}\n");
         mete__put_out(json);
-    } else if (b->left_out || b->failed) {
-        printf("%zu records left out, %zu cases whose scores failed\n", b->left_out, b->failed);
+    } else if (b->left_out || failed) {
+        printf("%zu records left out, %zu cases whose scores failed\n", b->left_out, failed);
     }
-    free(scratch);
     return METE__EXIT_DONE;
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-/* Text columns that nodes read are taken from the record's fields of their names. */
+/* Text and JSON columns that nodes read are taken from the record's fields of their names. */
 static bool
-open_columns(struct bench *b)
+open_columns(struct mete__bench *b)
 {
     size_t nodes, most = 0;
     mete_node *const *node = mete__engine_nodes(b->engine, &nodes);
     for (size_t n = 0; n < nodes; n++)
         most += node[n]->fields;
     b->column = calloc(most + 1, sizeof *b->column);
-    b->column_name = calloc(most + 1, sizeof *b->column_name);
     b->builder = mete__builder_new();
-    if (!b->column || !b->column_name || !b->builder)
+    if (!b->column || !b->builder)
         return false;
     mete__builder_shape(b->builder, &(mete__shape){.text = true});
     for (size_t n = 0; n < nodes; n++)
         for (size_t f = 0; f < node[n]->fields; f++) {
             const mete_field *field = &node[n]->field[f];
-            bool known = field->level != METE_EPISODE || field->element != METE_TEXT;
+            bool known = field->level != METE_EPISODE ||
+                         (field->element != METE_TEXT && field->element != METE_JSON);
             for (size_t k = 0; k < b->columns; k++)
-                known |= strcmp(b->column_name[k], field->name) == 0;
+                known |= strcmp(b->column[k].name, field->name) == 0;
             if (known)
                 continue;
-            b->column_name[b->columns] = field->name;
-            b->column[b->columns++] = mete__builder_column(
-                b->builder, field->name, METE_EPISODE, METE_TEXT, METE_EPISODE, METE_SEE_REWARD);
+            b->column[b->columns] = (mete__bench_column){
+                field->name,
+                mete__builder_column(b->builder, field->name, METE_EPISODE, field->element,
+                                     METE_EPISODE, METE_SEE_POLICY),
+                field->element};
+            if (field->element == METE_JSON && strcmp(field->name, "rubrics") == 0)
+                b->rubrics = &b->column[b->columns];
+            b->columns++;
         }
     return true;
 }
@@ -489,7 +550,7 @@ static int
 bench(mete__config *config, const mete__args *args)
 {
     mete__errors errors = {0};
-    struct bench b = {.args = args};
+    struct mete__bench b = {.args = args};
     mete__value *run = mete__value_get(mete__config_root(config), "run");
     mete__engine_options options = {.log = mete__log_stderr, .seed = 1};
     options.threads = mete__threads(args, config, &errors);
@@ -503,7 +564,7 @@ bench(mete__config *config, const mete__args *args)
         code = open_columns(&b) ? METE__EXIT_DONE : METE__EXIT_FAILED;
         for (size_t k = 1; k < args->operands && !code; k++)
             code = take_file(&b, args->operand[k]);
-        if (!code && !b.items) {
+        if (!code && !b.items && !b.examples && !b.labelleds) {
             mete__say("no record of the files is a case; see mete bench --help");
             code = METE__EXIT_INPUT;
         }
@@ -511,13 +572,13 @@ bench(mete__config *config, const mete__args *args)
             code = print(&b);
     }
     mete__report(&errors);
-    for (size_t k = 0; k < b.subsets; k++)
-        free(b.subset[k]);
-    free(b.subset);
+    names_free(&b.subset);
+    names_free(&b.tag);
     free(b.item);
+    free(b.mark);
+    free(b.labelled);
     free(b.score);
     free(b.column);
-    free(b.column_name);
     if (b.builder)
         mete__builder_free(b.builder);
     if (b.engine)

@@ -2,6 +2,9 @@
 #ifndef METE_CLI_BENCH_H
 #define METE_CLI_BENCH_H
 
+#include "cli/cli.h"
+
+#include <mete/text.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -13,6 +16,84 @@ typedef struct mete__case {
     bool matrix; /* three styles each, plainest first (RM-Bench) */
     int longer;  /* a pair: 1 the chosen one has more bytes, -1 the rejected one, 0 neither */
 } mete__case;
+
+/* Distinct names, by the order they were first seen in. */
+typedef struct mete__names {
+    char **item;
+    size_t count, room;
+} mete__names;
+
+/* Part of a HealthBench example's figures: a score that counts for a tag. */
+typedef struct mete__mark {
+    size_t score; /* of the response by the criteria of the tag, or by all */
+    size_t whole; /* of the response by all criteria; where it failed, the mark counts nowhere */
+    size_t tag;   /* SIZE_MAX: the example as a whole */
+} mete__mark;
+
+/* A response and a criterion that physicians decided, too. */
+typedef struct mete__labelled {
+    size_t score, category; /* SIZE_MAX: none */
+    size_t met, unmet;      /* how many said so */
+} mete__labelled;
+
+/* A column that a node reads, from the records' field of its name. */
+typedef struct mete__bench_column {
+    const char *name;
+    int handle;
+    mete_type element;
+} mete__bench_column;
+
+struct mete__bench {
+    const mete__args *args;
+    mete__engine *engine;
+    mete__builder *builder;
+    mete__case *item;
+    size_t items, item_room;
+    mete__mark *mark;
+    size_t marks, mark_room, examples;
+    mete__labelled *labelled;
+    size_t labelleds, labelled_room;
+    double *score; /* NaN where a response failed */
+    size_t scores, score_room, waiting;
+    size_t group; /* the first score of the last row's group */
+    mete__names subset, tag;
+    mete__bench_column *column;
+    const mete__bench_column *rubrics; /* one of them, or NULL */
+    size_t columns;
+    size_t left_out;
+    const char *file;
+    size_t number; /* of the record, from 1 */
+};
+
+/* ---- bench.c --------------------------------------------------------------------------------- */
+
+/* A response to score, with the columns that `record` has; `rubrics`, where it is not empty, stands
+ * in place of the record's. Rows of one id draw alike. */
+typedef struct mete__bench_row {
+    const mete_json *record;
+    mete_text prompt, response, rubrics;
+    uint64_t id;
+    bool joins; /* the group of the row before */
+} mete__bench_row;
+bool mete__bench_row_add(struct mete__bench *b, const mete__bench_row *row);
+/* `old` with room for `need` elements, NULL when memory ran out. */
+void *mete__bench_grow(void *old, size_t *room, size_t need, size_t each);
+/* The number of a name, which is added where it is new; SIZE_MAX after an error, told. */
+size_t mete__bench_name(mete__names *names, mete_text text);
+/* Counts the record as left out, tells why, and returns 0. */
+int mete__bench_leave_out(struct mete__bench *b, const char *why);
+
+/* ---- bench_rubrics.c: HealthBench ------------------------------------------------------------ */
+
+/* Take a record; 1: taken, 0: left out, told, -1: failed, told. */
+int mete__bench_example(struct mete__bench *b, const mete_json *record);
+int mete__bench_labelled(struct mete__bench *b, const mete_json *record);
+/* Cases whose score failed. */
+size_t mete__bench_rubrics_failed(const struct mete__bench *b);
+/* Prints the figures, in JSON as members; false when memory ran out, told. */
+bool mete__bench_rubrics_put(const struct mete__bench *b, mete_buffer *json);
+
+/* ---- bench_figures.c ------------------------------------------------------------------------- */
 
 /* Pairs: d[k] is the chosen one's score less the rejected one's. */
 typedef struct mete__pair_figures {
@@ -33,5 +114,23 @@ void mete__bench_matrix(const double *score, double *hard, double *normal, doubl
 
 /* One to many (RewardBench 2): the share of the highest scores that are chosen ones. */
 double mete__bench_best(const double *score, size_t chosen, size_t rejected);
+
+/* HealthBench (Arora et al. 2025): the mean of x [n], clipped to [0, 1], and the standard deviation
+ * (divided by the number of them) of the clipped means of 1000 resamples; drawn by `key`. */
+typedef struct mete__clipped {
+    double mean, deviation;
+} mete__clipped;
+mete__clipped mete__bench_clipped(const double *x, size_t n, uint64_t key);
+
+/* What a judge decided against what physicians did, a count for each of their labels. */
+typedef struct mete__agreement {
+    double both_met, judge_met, judge_unmet, both_unmet; /* judge_met: the physician said unmet */
+} mete__agreement;
+/* 2 TP / (2 TP + FP + FN) of "met" and of "unmet", and their mean, HealthBench's meta-evaluation;
+ * NaN where neither ever says so. */
+typedef struct mete__balanced {
+    double met, unmet, mean;
+} mete__balanced;
+mete__balanced mete__bench_balanced(const mete__agreement *count);
 
 #endif

@@ -1,10 +1,12 @@
 /* bench_figures.c - see bench.h. */
 #include "cli/bench.h"
+#include "run/statistics.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 #define BINS 10
+#define HEALTH_RESAMPLES 1000
 
 mete__pair_figures
 mete__bench_pairs(const double *d, size_t n)
@@ -81,4 +83,38 @@ mete__bench_best(const double *score, size_t chosen, size_t rejected)
         good += score[i] == most && i < chosen;
     }
     return good / at;
+}
+
+static double
+clip(double x)
+{
+    return x < 0 ? 0 : x > 1 ? 1 : x;
+}
+
+mete__clipped
+mete__bench_clipped(const double *x, size_t n, uint64_t key)
+{
+    double sum = 0, square = 0, first = clip(mete__mean(x, n));
+    for (size_t r = 0; r < HEALTH_RESAMPLES; r++) {
+        mete_rng rng = mete_rng_make(key, r, 0);
+        double drawn = 0;
+        for (size_t i = 0; i < n; i++)
+            drawn += x[mete_rng_below(&rng, (uint32_t)n)];
+        double off = clip(drawn / (double)n) - first; /* from the mean: nothing cancels */
+        sum += off;
+        square += off * off;
+    }
+    sum /= HEALTH_RESAMPLES;
+    double variance = square / HEALTH_RESAMPLES - sum * sum;
+    return (mete__clipped){first, sqrt(variance > 0 ? variance : 0)};
+}
+
+mete__balanced
+mete__bench_balanced(const mete__agreement *count)
+{
+    double wrong = count->judge_met + count->judge_unmet;
+    mete__balanced f = {.met = 2 * count->both_met / (2 * count->both_met + wrong),
+                        .unmet = 2 * count->both_unmet / (2 * count->both_unmet + wrong)};
+    f.mean = (f.met + f.unmet) / 2;
+    return f;
 }

@@ -154,7 +154,7 @@ take_messages(struct generator *g, struct prompt *prompt, mete_text text)
     const char *fault = NULL;
     prompt->message = mete__arena_zero(g->arena, (count + 1) * sizeof *prompt->message);
     if (mete_json_kind(all) != METE_JSON_ARRAY || !count || count > 100000)
-        fault = "\"messages\" must be a list of messages";
+        fault = "a list of messages must have some, at most 100000";
     else if (!prompt->message)
         fault = "out of memory";
     prompt->messages = 0;
@@ -201,11 +201,13 @@ take_record(struct generator *g, const mete__record *record)
         prompt->id = keep(g, mete_buffer_view(&json));
     }
     mete_buffer_free(&json);
+    if (!messages && text && text->type == METE_JSON_ARRAY)
+        messages = text;
     if (messages && messages->type == METE_JSON_ARRAY)
         return take_messages(g, prompt, messages->text);
     if (text && text->type == METE_JSON_STRING)
         return take_prompt(g, prompt, text->text);
-    return "a record must have a text \"prompt\" or a list \"messages\"";
+    return "a record must have a \"prompt\", a text or messages, or a list \"messages\"";
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */

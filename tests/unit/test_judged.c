@@ -117,6 +117,36 @@ verdicts(void)
     }
 }
 
+/* HealthBench's judge sees the points, and says criteria_met as true or false, or has said nothing. */
+static void
+healthbench(void)
+{
+    static const char tree[] =
+        "models = { j = { use = \"scripted\"; rules = ( { when = \"\\n\\[-2.5\\] is kind\\n\"; "
+        "say = \"%s\"; } ); }; }; reward = { use = \"rubric\"; judge = \"j\"; ask = "
+        "\"healthbench\"; " STATIC("{ text = \"is kind\"; points = -2.5; }, { text = \"short\"; "
+                                   "check = \"length\"; target = \"1..3\"; points = 5.0; }") "};";
+    static const struct {
+        const char *says;
+        double value;
+    } cases[] = {
+        {"{\\\"criteria_met\\\": true}", .5},
+        {"```json\\n{\\\"explanation\\\": \\\"no\\\", \\\"criteria_met\\\": false}\\n```", 1},
+        {"{\\\"criteria_met\\\": \\\"yes\\\"}", NAN},
+        {"{\\\"verdict\\\": \\\"yes\\\"}", NAN}};
+    static const char *const response[] = {"thank you"};
+    char text[1000];
+    double value;
+    int status;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(text, sizeof text, tree, cases[i].says);
+        scoring(text, response, NULL, 1, &value, &status);
+        CU_ASSERT_EQUAL(status != 0, isnan(cases[i].value));
+        if (!status)
+            CU_ASSERT_EQUAL(value, cases[i].value);
+    }
+}
+
 /* A response that closes its part and answers for the judge is judged by what it says. */
 static void
 speaks_for_the_judge(void)
@@ -177,6 +207,7 @@ suite_judged(void)
     CU_add_test(suite, "points", points);
     CU_add_test(suite, "chances and votes", chances_and_votes);
     CU_add_test(suite, "verdicts", verdicts);
+    CU_add_test(suite, "HealthBench's judge", healthbench);
     CU_add_test(suite, "speaks for the judge", speaks_for_the_judge);
     CU_add_test(suite, "scales and failures", scales_and_failures);
 }

@@ -22,8 +22,10 @@
 static const mete_option options[] = {
     METE_RUBRIC(struct rubric, generator, METE_REQUIRED, "what gives each prompt its criteria"),
     METE_MODEL(struct rubric, judge, NULL, 0, "the model that decides judged criteria"),
-    METE_ENUM(struct rubric, ask, ASK_VERDICT, "verdict|choice",
-              "verdict: the judge writes a JSON verdict; choice: the chances of its one word"),
+    METE_ENUM(struct rubric, ask, ASK_VERDICT, "verdict|choice|healthbench",
+              "verdict: the judge writes a JSON verdict; choice: the chances of its one word; "
+              "healthbench: it sees the points before the criterion, and must say criteria_met as "
+              "true or false"),
     METE_INT(struct rubric, votes, 1, 1, 99, "verdicts for each criterion; their mean counts"),
     METE_REAL(struct rubric, temperature, 0, 0, 10, "of the judge; votes want more than 0"),
     METE_INT(struct rubric, max_tokens, 512, 1, 1 << 20, "longest answer of the judge"),
@@ -141,9 +143,10 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 }
 
 METE_REWARD_PLUGIN(
-    rubric, "1.1", "points of the criteria a response meets",
+    rubric, "1.2", "points of the criteria a response meets",
     .doc = "Signals: met, the share of positive criteria met; error_rate, unmet positive and met\n"
            "negative criteria over the positive ones (for slots: the slot error rate).\n"
+           "A criterion that stands twice among a response's is asked once.\n"
            "\n"
            "models = { judge = { use = \"openai\"; url = ...; model = ...; }; };\n"
            "reward = { use = \"rubric\"; judge = \"judge\"; generator = { use = \"static\";\n"

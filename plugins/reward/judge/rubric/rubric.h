@@ -8,7 +8,7 @@
 #include <mete/rubric.h>
 #include <pthread.h>
 
-enum { ASK_VERDICT, ASK_CHOICE };
+enum { ASK_VERDICT, ASK_CHOICE, ASK_HEALTHBENCH };
 
 struct ready;
 
