@@ -184,11 +184,8 @@ mete__command_ablate(int argc, char **argv)
     mete__errors errors = {0};
     int code;
     if (!mete__args_read(argc, argv,
-                         METE__TAKES_SET | METE__TAKES_JSON | METE__TAKES_OUT | METE__TAKES_QUIET |
-                             METE__TAKES_SEEDS | METE__TAKES_SEEDS_FROM | METE__TAKES_JOBS |
-                             METE__TAKES_MEMORY | METE__TAKES_ARM | METE__TAKES_METRIC |
-                             METE__TAKES_CHECK,
-                         1, 1, usage, &args, &code))
+                         "set json out quiet seeds seeds-from jobs memory arm metric check", 1, 1,
+                         usage, &args, &code))
         return code;
     mete__ablation *a = calloc(1, sizeof *a);
     mete__config *config = a ? mete__read_config(&args, args.operand[0]) : NULL;

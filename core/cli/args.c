@@ -12,44 +12,82 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What a flag sets, beyond the characters that getopt gives by itself. */
+enum flag {
+    FLAG_HELP = 256,
+    FLAG_SET,
+    FLAG_SEED,
+    FLAG_THREADS,
+    FLAG_JSON,
+    FLAG_OUT,
+    FLAG_IN,
+    FLAG_PROMPT,
+    FLAG_MODEL,
+    FLAG_N,
+    FLAG_TEMPERATURE,
+    FLAG_MAX_TOKENS,
+    FLAG_VOCAB,
+    FLAG_SPLIT,
+    FLAG_SEEDS,
+    FLAG_SEEDS_FROM,
+    FLAG_JOBS,
+    FLAG_MEMORY,
+    FLAG_ARM,
+    FLAG_OVER,
+    FLAG_METHOD,
+    FLAG_TRIALS,
+    FLAG_METRIC,
+    FLAG_UNTIL,
+    FLAG_CHECK,
+    FLAG_WHERE,
+    FLAG_SORT,
+    FLAG_COLUMNS,
+    FLAG_QUIET,
+    FLAG_FORCE,
+    FLAG_NODES,
+    FLAG_STRICT
+};
+
+/* Each means the same for every command that takes it; some have a name of the command's own. */
 static const struct option table[] = {
-    {"set", required_argument, NULL, METE__TAKES_SET},
-    {"seed", required_argument, NULL, METE__TAKES_SEED},
-    {"threads", required_argument, NULL, METE__TAKES_THREADS},
-    {"json", no_argument, NULL, METE__TAKES_JSON},
-    {"out", required_argument, NULL, METE__TAKES_OUT},
-    {"in", required_argument, NULL, METE__TAKES_IN},
-    {"file", required_argument, NULL, METE__TAKES_IN},
-    {"compare", required_argument, NULL, METE__TAKES_IN},
-    {"sensitivity", required_argument, NULL, METE__TAKES_IN},
-    {"prompt", required_argument, NULL, METE__TAKES_PROMPT},
-    {"model", required_argument, NULL, METE__TAKES_MODEL},
-    {"n", required_argument, NULL, METE__TAKES_N},
-    {"temperature", required_argument, NULL, METE__TAKES_TEMPERATURE},
-    {"max-tokens", required_argument, NULL, METE__TAKES_MAX_TOKENS},
-    {"vocab", required_argument, NULL, METE__TAKES_VOCAB},
-    {"split", required_argument, NULL, METE__TAKES_SPLIT},
-    {"seeds", required_argument, NULL, METE__TAKES_SEEDS},
-    {"seeds-from", required_argument, NULL, METE__TAKES_SEEDS_FROM},
-    {"jobs", required_argument, NULL, METE__TAKES_JOBS},
-    {"memory", required_argument, NULL, METE__TAKES_MEMORY},
-    {"arm", required_argument, NULL, METE__TAKES_ARM},
-    {"over", required_argument, NULL, METE__TAKES_OVER},
-    {"method", required_argument, NULL, METE__TAKES_METHOD},
-    {"kind", required_argument, NULL, METE__TAKES_METHOD},
-    {"trials", required_argument, NULL, METE__TAKES_TRIALS},
-    {"metric", required_argument, NULL, METE__TAKES_METRIC},
-    {"until", required_argument, NULL, METE__TAKES_UNTIL},
-    {"check", no_argument, NULL, METE__TAKES_CHECK},
-    {"where", required_argument, NULL, METE__TAKES_WHERE},
-    {"sort", required_argument, NULL, METE__TAKES_SORT},
-    {"columns", required_argument, NULL, METE__TAKES_COLUMNS},
-    {"quiet", no_argument, NULL, METE__TAKES_QUIET},
-    {"force", no_argument, NULL, METE__TAKES_FORCE},
-    {"nodes", no_argument, NULL, METE__TAKES_NODES},
-    {"strict", no_argument, NULL, METE__TAKES_STRICT},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0}};
+    {"set", required_argument, NULL, FLAG_SET},
+    {"seed", required_argument, NULL, FLAG_SEED},
+    {"threads", required_argument, NULL, FLAG_THREADS},
+    {"json", no_argument, NULL, FLAG_JSON},
+    {"out", required_argument, NULL, FLAG_OUT},
+    {"in", required_argument, NULL, FLAG_IN},
+    {"file", required_argument, NULL, FLAG_IN},
+    {"compare", required_argument, NULL, FLAG_IN},
+    {"sensitivity", required_argument, NULL, FLAG_IN},
+    {"prompt", required_argument, NULL, FLAG_PROMPT},
+    {"model", required_argument, NULL, FLAG_MODEL},
+    {"n", required_argument, NULL, FLAG_N},
+    {"temperature", required_argument, NULL, FLAG_TEMPERATURE},
+    {"max-tokens", required_argument, NULL, FLAG_MAX_TOKENS},
+    {"vocab", required_argument, NULL, FLAG_VOCAB},
+    {"split", required_argument, NULL, FLAG_SPLIT},
+    {"seeds", required_argument, NULL, FLAG_SEEDS},
+    {"seeds-from", required_argument, NULL, FLAG_SEEDS_FROM},
+    {"jobs", required_argument, NULL, FLAG_JOBS},
+    {"memory", required_argument, NULL, FLAG_MEMORY},
+    {"arm", required_argument, NULL, FLAG_ARM},
+    {"over", required_argument, NULL, FLAG_OVER},
+    {"method", required_argument, NULL, FLAG_METHOD},
+    {"kind", required_argument, NULL, FLAG_METHOD},
+    {"trials", required_argument, NULL, FLAG_TRIALS},
+    {"metric", required_argument, NULL, FLAG_METRIC},
+    {"until", required_argument, NULL, FLAG_UNTIL},
+    {"check", no_argument, NULL, FLAG_CHECK},
+    {"where", required_argument, NULL, FLAG_WHERE},
+    {"sort", required_argument, NULL, FLAG_SORT},
+    {"columns", required_argument, NULL, FLAG_COLUMNS},
+    {"quiet", no_argument, NULL, FLAG_QUIET},
+    {"force", no_argument, NULL, FLAG_FORCE},
+    {"nodes", no_argument, NULL, FLAG_NODES},
+    {"strict", no_argument, NULL, FLAG_STRICT},
+    {"help", no_argument, NULL, FLAG_HELP},
+    {NULL, 0, NULL, 0},
+};
 
 void
 mete__say(const char *format, ...)
@@ -84,20 +122,19 @@ mete__exit_of(int status)
     return status == METE_EINVAL || status == METE_EDATA ? METE__EXIT_INPUT : METE__EXIT_FAILED;
 }
 
-/* A flag getopt does not know, or one without its value. */
+/* A flag getopt does not know, or one that lacks its value or has one too many. */
 static int
-unknown(const mete__args *args, unsigned takes, const char *word, bool lacks)
+unknown(const mete__args *args, const char *takes, const char *word, bool lacks)
 {
     mete_error names = {0};
     char name[64];
-    size_t length = strcspn(word, "="), used = 0;
+    size_t length = strcspn(word, "=");
     snprintf(name, sizeof name, "%.*s", (int)(length < 60 ? length : 60), word);
     if (lacks)
         return mete__misused(args->command, "%s needs a value", name);
-    for (const struct option *o = table; o->name; o++)
-        if (o->val == 'h' || (unsigned)o->val & takes)
-            used +=
-                (size_t)snprintf(names.message + used, sizeof names.message - used, "%s ", o->name);
+    snprintf(names.message, sizeof names.message, "%s help", takes);
+    if (mete__has_word(names.message, name + strspn(name, "-")))
+        return mete__misused(args->command, "%s takes no value", name);
     char *near = mete__nearest(name + strspn(name, "-"), names.message);
     int code = near ? mete__misused(args->command, "mete %s knows no flag %s, perhaps --%s",
                                     args->command, name, near)
@@ -124,12 +161,12 @@ take(mete__args *args, int flag, const char *value)
 {
     uint64_t n;
     switch (flag) {
-    case METE__TAKES_SET:
+    case FLAG_SET:
         if (!strchr(value, '=') || *value == '=')
             return mete__misused(args->command, "--set wants path=value, not \"%s\"", value);
         args->set[args->sets++] = value;
         break;
-    case METE__TAKES_SEED:
+    case FLAG_SEED:
         if (!number(value, 0, INT64_MAX, &n))
             return mete__misused(
                 args->command, "--seed wants a whole number from 0 to 2^63 - 1, not \"%s\"", value);
@@ -139,117 +176,117 @@ take(mete__args *args, int flag, const char *value)
             return METE__EXIT_FAILED;
         snprintf(args->made, 64, "run.seed=%" PRIu64 "%s", n, n > INT32_MAX ? "L" : "");
         break;
-    case METE__TAKES_THREADS:
+    case FLAG_THREADS:
         if (!number(value, 1, 1024, &n))
             return mete__misused(
                 args->command, "--threads wants a whole number from 1 to 1024, not \"%s\"", value);
         args->threads = (unsigned)n;
         break;
-    case METE__TAKES_JSON:
+    case FLAG_JSON:
         args->json = true;
         break;
-    case METE__TAKES_OUT:
+    case FLAG_OUT:
         args->out = value;
         break;
-    case METE__TAKES_IN:
+    case FLAG_IN:
         args->in = value;
         break;
-    case METE__TAKES_PROMPT:
+    case FLAG_PROMPT:
         args->prompt = value;
         break;
-    case METE__TAKES_MODEL:
+    case FLAG_MODEL:
         args->model = value;
         break;
-    case METE__TAKES_N:
+    case FLAG_N:
         if (!number(value, 1, UINT32_MAX, &args->n))
             return mete__misused(args->command, "--n wants a whole number from 1, not \"%s\"",
                                  value);
         break;
-    case METE__TAKES_MAX_TOKENS:
+    case FLAG_MAX_TOKENS:
         if (!number(value, 1, UINT32_MAX, &args->max_tokens))
             return mete__misused(args->command,
                                  "--max-tokens wants a whole number from 1, not \"%s\"", value);
         break;
-    case METE__TAKES_TEMPERATURE:
+    case FLAG_TEMPERATURE:
         if (!mete_number_parse(mete_text_from(value), 0, &args->temperature) ||
             !(args->temperature >= 0 && args->temperature <= 100))
             return mete__misused(args->command,
                                  "--temperature wants a number from 0 to 100, not \"%s\"", value);
         break;
-    case METE__TAKES_VOCAB:
+    case FLAG_VOCAB:
         if (!number(value, 1, UINT32_MAX, &args->vocab))
             return mete__misused(args->command, "--vocab wants a whole number from 1, not \"%s\"",
                                  value);
         break;
-    case METE__TAKES_SPLIT:
+    case FLAG_SPLIT:
         args->split = value;
         break;
-    case METE__TAKES_SEEDS:
+    case FLAG_SEEDS:
         if (!number(value, 1, 1000, &args->seeds))
             return mete__misused(args->command,
                                  "--seeds wants a whole number from 1 to 1000, not \"%s\"", value);
         break;
-    case METE__TAKES_SEEDS_FROM:
+    case FLAG_SEEDS_FROM:
         if (!number(value, 0, INT32_MAX, &args->seeds_from))
             return mete__misused(args->command,
                                  "--seeds-from wants a whole number from 0 to 2^31 - 1, not \"%s\"",
                                  value);
         args->seeds_from_given = true;
         break;
-    case METE__TAKES_JOBS:
+    case FLAG_JOBS:
         if (!number(value, 1, 64, &args->jobs))
             return mete__misused(args->command,
                                  "--jobs wants a whole number from 1 to 64, not \"%s\"", value);
         break;
-    case METE__TAKES_MEMORY:
+    case FLAG_MEMORY:
         if (!number(value, 1, 1 << 24, &args->memory))
             return mete__misused(args->command,
                                  "--memory wants a whole number of MiB from 1 to 2^24, not \"%s\"",
                                  value);
         break;
-    case METE__TAKES_UNTIL:
+    case FLAG_UNTIL:
         if (!number(value, 1, INT64_MAX, &args->until))
             return mete__misused(args->command,
                                  "--until wants a whole number of iterations from 1, not \"%s\"",
                                  value);
         break;
-    case METE__TAKES_TRIALS:
+    case FLAG_TRIALS:
         if (!number(value, 1, 4096, &args->trials))
             return mete__misused(args->command,
                                  "--trials wants a whole number from 1 to 4096, not \"%s\"", value);
         break;
-    case METE__TAKES_METHOD:
+    case FLAG_METHOD:
         args->method = value;
         break;
-    case METE__TAKES_ARM:
-    case METE__TAKES_OVER:
+    case FLAG_ARM:
+    case FLAG_OVER:
         args->word[args->words++] = value;
         break;
-    case METE__TAKES_METRIC:
+    case FLAG_METRIC:
         args->metric[args->metrics++] = value;
         break;
-    case METE__TAKES_CHECK:
+    case FLAG_CHECK:
         args->check = true;
         break;
-    case METE__TAKES_WHERE:
+    case FLAG_WHERE:
         args->where[args->wheres++] = value;
         break;
-    case METE__TAKES_SORT:
+    case FLAG_SORT:
         args->sort = value;
         break;
-    case METE__TAKES_COLUMNS:
+    case FLAG_COLUMNS:
         args->columns = value;
         break;
-    case METE__TAKES_QUIET:
+    case FLAG_QUIET:
         args->quiet = true;
         break;
-    case METE__TAKES_FORCE:
+    case FLAG_FORCE:
         args->force = true;
         break;
-    case METE__TAKES_NODES:
+    case FLAG_NODES:
         args->nodes = true;
         break;
-    case METE__TAKES_STRICT:
+    case FLAG_STRICT:
         args->strict = true;
         break;
     default:
@@ -259,33 +296,42 @@ take(mete__args *args, int flag, const char *value)
     return METE__EXIT_DONE;
 }
 
+/* The options among the flags of `takes`, so that getopt knows no others. */
+static void
+choose(const char *takes, struct option *mine)
+{
+    for (const struct option *o = table; o->name; o++)
+        if (o->val == FLAG_HELP || mete__has_word(takes, o->name))
+            *mine++ = *o;
+    *mine = (struct option){NULL, 0, NULL, 0};
+}
+
 /* The flags. */
 static int
-read_flags(int argc, char **argv, unsigned takes, mete__args *args)
+read_flags(int argc, char **argv, const char *takes, mete__args *args)
 {
+    struct option mine[sizeof table / sizeof *table];
+    choose(takes, mine);
     opterr = 0;
     optind = 0; /* glibc: begin anew */
     for (;;) {
         int at = optind ? optind : 1;
-        int flag = getopt_long(argc, argv, ":h", table, NULL);
+        int flag = getopt_long(argc, argv, ":h", mine, NULL);
         if (flag == -1)
             return METE__EXIT_DONE;
         if (flag == '?' || flag == ':') {
             const char *word = optind > 0 && optind <= argc ? argv[optind - 1] : argv[at];
             return unknown(args, takes, word, flag == ':');
         }
-        if (flag != 'h' && !((unsigned)flag & takes))
-            return unknown(args, takes,
-                           argv[optind - 1][0] == '-' ? argv[optind - 1] : argv[optind - 2], false);
-        int code = take(args, flag, optarg);
+        int code = take(args, flag == 'h' ? FLAG_HELP : flag, optarg);
         if (code)
             return code;
     }
 }
 
 bool
-mete__args_read(int argc, char **argv, unsigned takes, size_t least, size_t most, const char *usage,
-                mete__args *args, int *code)
+mete__args_read(int argc, char **argv, const char *takes, size_t least, size_t most,
+                const char *usage, mete__args *args, int *code)
 {
     *args = (mete__args){.command = argv[0], .n = 1, .temperature = 1};
     args->set = calloc(4 * ((size_t)argc + 1), sizeof *args->set);

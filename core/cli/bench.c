@@ -591,10 +591,7 @@ mete__command_bench(int argc, char **argv)
 {
     mete__args args;
     int code;
-    if (!mete__args_read(argc, argv,
-                         METE__TAKES_SET | METE__TAKES_SEED | METE__TAKES_THREADS |
-                             METE__TAKES_JSON | METE__TAKES_QUIET,
-                         2, 1000, usage, &args, &code))
+    if (!mete__args_read(argc, argv, "set seed threads json quiet", 2, 1000, usage, &args, &code))
         return code;
     mete__config *config = mete__read_config(&args, args.operand[0]);
     code = config ? bench(config, &args) : METE__EXIT_INPUT;

@@ -211,10 +211,8 @@ mete__command_check(int argc, char **argv)
 {
     mete__args args;
     int code;
-    if (!mete__args_read(argc, argv,
-                         METE__TAKES_SET | METE__TAKES_SEED | METE__TAKES_THREADS |
-                             METE__TAKES_JSON | METE__TAKES_IN,
-                         1, 1, usage, &args, &code))
+    if (!mete__args_read(argc, argv, "set seed threads json sensitivity", 1, 1, usage, &args,
+                         &code))
         return code;
     mete__config *config = mete__read_config(&args, args.operand[0]);
     if (!config)

@@ -18,41 +18,6 @@ enum {
     METE__EXIT_USAGE = 64
 };
 
-/* Flags a command may take. */
-enum {
-    METE__TAKES_SET = 1u << 0,
-    METE__TAKES_SEED = 1u << 1,
-    METE__TAKES_THREADS = 1u << 2,
-    METE__TAKES_JSON = 1u << 3,
-    METE__TAKES_OUT = 1u << 4,
-    METE__TAKES_IN = 1u << 5,
-    METE__TAKES_QUIET = 1u << 6,
-    METE__TAKES_FORCE = 1u << 7,
-    METE__TAKES_NODES = 1u << 8,
-    METE__TAKES_STRICT = 1u << 9,
-    METE__TAKES_WHERE = 1u << 10,
-    METE__TAKES_SORT = 1u << 11,
-    METE__TAKES_COLUMNS = 1u << 12,
-    METE__TAKES_MEMORY = 1u << 13,
-    METE__TAKES_UNTIL = 1u << 14,
-    METE__TAKES_ARM = 1u << 15,
-    METE__TAKES_METRIC = 1u << 16,
-    METE__TAKES_OVER = 1u << 17,
-    METE__TAKES_METHOD = 1u << 18,
-    METE__TAKES_TRIALS = 1u << 19,
-    METE__TAKES_PROMPT = 1u << 20,
-    METE__TAKES_MODEL = 1u << 21,
-    METE__TAKES_N = 1u << 22,
-    METE__TAKES_TEMPERATURE = 1u << 23,
-    METE__TAKES_MAX_TOKENS = 1u << 24,
-    METE__TAKES_VOCAB = 1u << 25,
-    METE__TAKES_SPLIT = 1u << 26,
-    METE__TAKES_SEEDS = 1u << 27,
-    METE__TAKES_SEEDS_FROM = 1u << 28,
-    METE__TAKES_JOBS = 1u << 29,
-    METE__TAKES_CHECK = 1u << 30
-};
-
 typedef struct mete__args {
     const char *command;
     char **operand;
@@ -81,9 +46,9 @@ typedef struct mete__args {
     const char *sort, *columns;
 } mete__args;
 
-/* Reads argv (argv[0] is the command's name). true: go on. false: *code is the exit code, and
- * what there was to say was said. */
-bool mete__args_read(int argc, char **argv, unsigned takes, size_t least, size_t most,
+/* Reads argv (argv[0] is the command's name); `takes` names the flags it takes, with spaces
+ * between. true: go on. false: *code is the exit code, and what there was to say was said. */
+bool mete__args_read(int argc, char **argv, const char *takes, size_t least, size_t most,
                      const char *usage, mete__args *args, int *code);
 void mete__args_free(mete__args *args);
 

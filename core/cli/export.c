@@ -52,8 +52,7 @@ mete__command_export(int argc, char **argv)
     mete__args args;
     char path[PATH_MAX];
     int code;
-    if (!mete__args_read(argc, argv, METE__TAKES_SET | METE__TAKES_OUT | METE__TAKES_QUIET, 1, 1,
-                         usage, &args, &code))
+    if (!mete__args_read(argc, argv, "set out quiet", 1, 1, usage, &args, &code))
         return code;
     if (!args.out) {
         code = mete__misused("export", "give --out FOLDER");

@@ -108,11 +108,8 @@ mete__command_fit(int argc, char **argv)
 {
     mete__args args;
     int code;
-    if (!mete__args_read(argc, argv,
-                         METE__TAKES_SET | METE__TAKES_SEED | METE__TAKES_THREADS |
-                             METE__TAKES_JSON | METE__TAKES_OUT | METE__TAKES_QUIET |
-                             METE__TAKES_UNTIL,
-                         1, 3, usage, &args, &code))
+    if (!mete__args_read(argc, argv, "set seed threads json out quiet until", 1, 3, usage, &args,
+                         &code))
         return code;
     mete__training training = {.args = &args};
     char *stage = NULL;

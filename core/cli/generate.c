@@ -408,12 +408,10 @@ mete__command_generate(int argc, char **argv)
     char path[PATH_MAX];
     struct stat st;
     int code;
-    if (!mete__args_read(argc, argv,
-                         METE__TAKES_SET | METE__TAKES_SEED | METE__TAKES_THREADS |
-                             METE__TAKES_JSON | METE__TAKES_OUT | METE__TAKES_IN |
-                             METE__TAKES_QUIET | METE__TAKES_PROMPT | METE__TAKES_MODEL |
-                             METE__TAKES_N | METE__TAKES_TEMPERATURE | METE__TAKES_MAX_TOKENS,
-                         1, 1, usage, &args, &code))
+    if (!mete__args_read(
+            argc, argv,
+            "set seed threads json out file quiet prompt model n temperature max-tokens", 1, 1,
+            usage, &args, &code))
         return code;
     const char *config = args.operand[0], *folder = NULL;
     if (!args.prompt == !args.in || args.n > MOST_SAMPLES) {

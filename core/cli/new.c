@@ -86,7 +86,7 @@ mete__command_new(int argc, char **argv)
 {
     mete__args args;
     int code;
-    if (!mete__args_read(argc, argv, 0, 2, 2, usage, &args, &code))
+    if (!mete__args_read(argc, argv, "", 2, 2, usage, &args, &code))
         return code;
     const char *kind = args.operand[0], *name = args.operand[1];
     const struct mete__template *template = NULL;

@@ -138,7 +138,7 @@ mete__command_plugins(int argc, char **argv)
 {
     mete__args args;
     int code;
-    if (!mete__args_read(argc, argv, METE__TAKES_JSON, 0, 64, usage, &args, &code))
+    if (!mete__args_read(argc, argv, "json", 0, 64, usage, &args, &code))
         return code;
     code = METE__EXIT_DONE;
     for (int kind = METE_KIND_REWARD; !args.operands && kind <= METE_KIND_ENVIRONMENT; kind++) {

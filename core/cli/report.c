@@ -51,8 +51,7 @@ mete__command_report(int argc, char **argv)
     mete_error err = {0};
     mete_buffer page = mete_buffer_make(0);
     int code;
-    if (!mete__args_read(argc, argv, METE__TAKES_OUT | METE__TAKES_IN | METE__TAKES_QUIET, 1, 1,
-                         usage, &args, &code))
+    if (!mete__args_read(argc, argv, "out compare quiet", 1, 1, usage, &args, &code))
         return code;
     int status = args.in ? mete__report_compare(args.in, args.operand[0], &page, &err)
                          : mete__report_write(args.operand[0], &page, &err);

@@ -111,10 +111,7 @@ mete__command_resume(int argc, char **argv)
     mete__args args;
     char path[PATH_MAX];
     int code;
-    if (!mete__args_read(argc, argv,
-                         METE__TAKES_THREADS | METE__TAKES_JSON | METE__TAKES_QUIET |
-                             METE__TAKES_FORCE | METE__TAKES_UNTIL,
-                         1, 1, usage, &args, &code))
+    if (!mete__args_read(argc, argv, "threads json quiet force until", 1, 1, usage, &args, &code))
         return code;
     mete__training training = {.args = &args};
     mete_error err = {0};

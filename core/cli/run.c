@@ -69,11 +69,8 @@ mete__command_run(int argc, char **argv)
 {
     mete__args args;
     int code;
-    if (!mete__args_read(argc, argv,
-                         METE__TAKES_SET | METE__TAKES_SEED | METE__TAKES_THREADS |
-                             METE__TAKES_JSON | METE__TAKES_OUT | METE__TAKES_QUIET |
-                             METE__TAKES_UNTIL,
-                         1, 1, usage, &args, &code))
+    if (!mete__args_read(argc, argv, "set seed threads json out quiet until", 1, 1, usage, &args,
+                         &code))
         return code;
     mete__training training = {.args = &args};
     training.config = mete__read_config(&args, args.operand[0]);

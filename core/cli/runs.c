@@ -623,10 +623,7 @@ mete__command_runs(int argc, char **argv)
 {
     mete__args args;
     int code;
-    if (!mete__args_read(argc, argv,
-                         METE__TAKES_JSON | METE__TAKES_WHERE | METE__TAKES_SORT |
-                             METE__TAKES_COLUMNS,
-                         0, 3, usage, &args, &code))
+    if (!mete__args_read(argc, argv, "json where sort columns", 0, 3, usage, &args, &code))
         return code;
     bool two = args.operands && strcmp(args.operand[0], "compare") == 0;
     if (two && args.operands != 3)

@@ -368,11 +368,8 @@ mete__command_score(int argc, char **argv)
 {
     mete__args args;
     int code;
-    if (!mete__args_read(argc, argv,
-                         METE__TAKES_SET | METE__TAKES_SEED | METE__TAKES_THREADS |
-                             METE__TAKES_JSON | METE__TAKES_OUT | METE__TAKES_IN |
-                             METE__TAKES_QUIET | METE__TAKES_NODES | METE__TAKES_STRICT,
-                         1, 1, usage, &args, &code))
+    if (!mete__args_read(argc, argv, "set seed threads json out in quiet nodes strict", 1, 1, usage,
+                         &args, &code))
         return code;
     mete__config *config = mete__read_config(&args, args.operand[0]);
     code = config ? score(config, &args) : METE__EXIT_INPUT;

@@ -255,8 +255,7 @@ mete__command_selftest(int argc, char **argv)
     mete__args args;
     mete_error err = {0};
     int code;
-    if (!mete__args_read(argc, argv, METE__TAKES_SET | METE__TAKES_QUIET, 1, 1, usage, &args,
-                         &code))
+    if (!mete__args_read(argc, argv, "set quiet", 1, 1, usage, &args, &code))
         return code;
     struct selftest t = {.args = &args, .plugin = find(args.operand[0], &err)};
     tell(&t, t.plugin != NULL, "loads", err.message);

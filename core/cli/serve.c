@@ -21,8 +21,7 @@ mete__command_serve(int argc, char **argv)
 {
     mete__args args;
     int code;
-    if (!mete__args_read(argc, argv, METE__TAKES_SET | METE__TAKES_SEED | METE__TAKES_THREADS, 1, 1,
-                         usage, &args, &code))
+    if (!mete__args_read(argc, argv, "set seed threads", 1, 1, usage, &args, &code))
         return code;
     mete__config *config = mete__read_config(&args, args.operand[0]);
     mete__server server = {.config = args.operand[0], .set = args.set, .sets = args.sets};

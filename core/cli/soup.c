@@ -340,10 +340,8 @@ mete__command_soup(int argc, char **argv)
     mete__args args;
     int code;
     if (!mete__args_read(argc, argv,
-                         METE__TAKES_SET | METE__TAKES_JSON | METE__TAKES_OUT | METE__TAKES_QUIET |
-                             METE__TAKES_SEEDS | METE__TAKES_SEEDS_FROM | METE__TAKES_JOBS |
-                             METE__TAKES_MEMORY | METE__TAKES_METRIC | METE__TAKES_TRIALS,
-                         2, SIZE_MAX, usage, &args, &code))
+                         "set json out quiet seeds seeds-from jobs memory metric trials", 2,
+                         SIZE_MAX, usage, &args, &code))
         return code;
     struct soup *soup = calloc(1, sizeof *soup);
     code = soup ? check_words(&args) : METE__EXIT_FAILED;

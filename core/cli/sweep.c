@@ -445,12 +445,9 @@ mete__command_sweep(int argc, char **argv)
 {
     mete__args args;
     int code;
-    if (!mete__args_read(argc, argv,
-                         METE__TAKES_SET | METE__TAKES_JSON | METE__TAKES_OUT | METE__TAKES_QUIET |
-                             METE__TAKES_SEEDS | METE__TAKES_SEEDS_FROM | METE__TAKES_JOBS |
-                             METE__TAKES_MEMORY | METE__TAKES_OVER | METE__TAKES_METRIC |
-                             METE__TAKES_METHOD | METE__TAKES_TRIALS,
-                         1, 1, usage, &args, &code))
+    if (!mete__args_read(
+            argc, argv, "set json out quiet seeds seeds-from jobs memory over metric method trials",
+            1, 1, usage, &args, &code))
         return code;
     bool known = !args.method;
     for (int k = 0; k < METE__SEARCHES && !known; k++)

@@ -190,8 +190,7 @@ mete__command_tokeniser(int argc, char **argv)
 {
     mete__args args;
     int code;
-    unsigned takes = METE__TAKES_IN | METE__TAKES_OUT | METE__TAKES_JSON | METE__TAKES_VOCAB |
-                     METE__TAKES_SPLIT | METE__TAKES_METHOD;
+    const char *takes = "in out json vocab split kind";
     if (!mete__args_read(argc, argv, takes, 2, 4096, usage, &args, &code))
         return code;
     const char *what = args.operand[0];
