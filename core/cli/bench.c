@@ -95,20 +95,23 @@ flush(struct mete__bench *b)
     return true;
 }
 
-static void
+static bool
 put_column(struct mete__bench *b, const mete__bench_column *column, const mete__bench_row *row)
 {
+    bool good = true;
     const mete_json *value = mete_json_get(row->record, column->name);
     if (column == b->rubrics && row->rubrics.length) {
         mete__builder_text(b->builder, column->handle, row->rubrics, METE_JSON);
-    } else if (column->element == METE_JSON && mete_json_kind(value)) {
+    } else if (column->element == METE_JSON && mete_json_kind(value) > METE_JSON_NULL) {
         mete_buffer json = mete_buffer_make(0);
-        if (!mete_json_put(&json, value))
+        good = !mete_json_put(&json, value);
+        if (good)
             mete__builder_text(b->builder, column->handle, mete_buffer_view(&json), METE_JSON);
         mete_buffer_free(&json);
     } else if (column->element == METE_TEXT && mete_json_kind(value) == METE_JSON_STRING) {
         mete__builder_text(b->builder, column->handle, mete_json_text(value), METE_TEXT);
     }
+    return good;
 }
 
 bool
@@ -124,12 +127,13 @@ mete__bench_row_add(struct mete__bench *b, const mete__bench_row *row)
                     .joins = row->joins,
                     .prompt = row->prompt,
                     .response = row->response};
-    if (!b->score || mete__builder_row(b->builder, &to)) {
+    bool good = b->score && !mete__builder_row(b->builder, &to);
+    for (size_t k = 0; k < b->columns && good; k++)
+        good = put_column(b, &b->column[k], row);
+    if (!good) {
         mete__say("out of memory");
         return false;
     }
-    for (size_t k = 0; k < b->columns; k++)
-        put_column(b, &b->column[k], row);
     b->scores++;
     b->waiting++;
     return true;
@@ -265,10 +269,11 @@ take_case(struct mete__bench *b, const mete_json *record)
 static int
 take_record(struct mete__bench *b, const mete_json *record)
 {
-    int got = mete_json_kind(mete_json_get(record, "binary_labels"))
-                  ? mete__bench_labelled(b, record)
+    bool pair = mete_json_kind(mete_json_get(record, "chosen"));
+    int got = pair || !mete_json_kind(one_of(record, "rubrics", "binary_labels"))
+                  ? take_case(b, record)
               : mete_json_kind(mete_json_get(record, "rubrics")) ? mete__bench_example(b, record)
-                                                                 : take_case(b, record);
+                                                                 : mete__bench_labelled(b, record);
     return got <= 0 || b->waiting < CHUNK || flush(b) ? got : -1;
 }
 

@@ -38,8 +38,7 @@ fault_of(const mete_json *rubrics)
         return "its rubrics are no list of at most 10000 criteria";
     for (const mete_json *c = mete_json_first(rubrics); c; c = mete_json_next(c)) {
         double points = mete_json_number(mete_json_get(c, "points"));
-        if (mete_json_kind(mete_json_get(c, "criterion")) != METE_JSON_STRING ||
-            !(fabs(points) <= 1e6))
+        if (!mete_json_text(mete_json_get(c, "criterion")).length || !(fabs(points) <= 1e6))
             return "one of its rubrics has no text \"criterion\" or no number of \"points\"";
         possible += points > 0 ? points : 0;
     }
