@@ -290,7 +290,9 @@ static void
 read_isolate(mete__engine *engine, mete_node *node, mete__value *group, mete__value *core)
 {
     mete__errors *errors = engine->errors;
-    bool wanted = mete__value_enum(group, "isolate", 0, "no|process", errors) == 1;
+    bool wanted =
+        mete__value_enum(group, "isolate", (node->plugin->as.head.flags & METE_ISOLATED) != 0,
+                         "no|process", errors) == 1;
     mete__limits limits = {60, 4096, 64, false};
     if (core) {
         limits.timeout = mete__value_real(core, "timeout", limits.timeout, 0.01, 1e6, errors);
@@ -300,14 +302,13 @@ read_isolate(mete__engine *engine, mete_node *node, mete__value *group, mete__va
     }
     if (!wanted)
         return;
-    mete__value *at = mete__value_get(group, "isolate");
     if (node->kind != METE_KIND_REWARD || node->plugin->as.head.flags & METE_LAZY)
         mete__errors_add(errors,
                          "%s:%d: %s.isolate: only a reward that does not ask for its "
                          "children row by row can run in a process of its own",
-                         at->file, at->line, node->path);
+                         group->file, group->line, node->path);
     else if (!(node->private_->isolate = mete__isolate_new(&limits)))
-        mete__errors_add(errors, "%s:%d: %s: out of memory", at->file, at->line, node->path);
+        mete__errors_add(errors, "%s:%d: %s: out of memory", group->file, group->line, node->path);
 }
 
 static void

@@ -82,6 +82,15 @@ static worker *siblings;
 
 static worker *self; /* of this process, in a worker */
 
+static bool within; /* this process is a node's own */
+
+int
+mete_isolated(const mete_ctx *cx)
+{
+    (void)cx;
+    return within;
+}
+
 static void
 note_put(uint32_t kind, uint64_t at, const char *text, size_t length)
 {
@@ -179,6 +188,7 @@ settle_in(mete__engine *engine, const mete__limits *limits, int said)
     dup2(said, STDERR_FILENO);
     /* Only this thread lives on: locks the others held would stay shut, and nobody else would take
      * a share of the work. */
+    within = true;
     engine->workers = NULL;
     engine->metric = NULL;
     pthread_mutex_init(&engine->lock, NULL);
@@ -748,43 +758,59 @@ mete__isolate_free(mete__isolate *isolate)
     free(isolate);
 }
 
+/* In a forked process: opens the plugin and leaves what it said in `heard`. */
+static void __attribute__((noreturn)) rehearse(mete_node *node, int said, mete_error *heard)
+{
+    const mete__limits *limits = &node->private_->isolate->limits;
+    timer_t timer;
+    struct sigevent kill_me = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+    if (timer_create(CLOCK_MONOTONIC, &kill_me, &timer) == 0)
+        deadline(timer, limits->timeout);
+    settle_in(node->engine, limits, said);
+    node->engine->options.log = NULL;
+    mete_error err = {0};
+    mete_ctx cx = mete__ctx_make(node, METE__OPENING, &err);
+    int status = node->plugin->as.head.open(&cx, node->self);
+    mete__ctx_blame(node, status, &err);
+    *heard = err;
+    _exit(0);
+}
+
 int
 mete__isolate_rehearse(mete_node *node, mete_error *err)
 {
-    const mete_plugin *head = &node->plugin->as.head;
-    const mete__limits *limits = &node->private_->isolate->limits;
-    if (!head->open)
+    mete__region region = {0};
+    char words[300] = "";
+    int status = 0;
+    if (!node->plugin->as.head.open)
         return METE_OK;
     worker stage = {.said = memfd_create("said", MFD_CLOEXEC)};
-    pid_t pid = stage.said < 0 ? -1 : fork();
-    if (pid == 0) {
-        timer_t timer;
-        struct sigevent kill_me = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
-        if (timer_create(CLOCK_MONOTONIC, &kill_me, &timer) == 0)
-            deadline(timer, limits->timeout);
-        settle_in(node->engine, limits, stage.said);
-        node->engine->options.log = NULL;
-        mete_error ignored = {0};
-        mete_ctx cx = mete__ctx_make(node, METE__OPENING, &ignored);
-        head->open(&cx, node->self);
-        _exit(0);
-    }
-    int status = 0, why = errno;
+    bool ready = stage.said >= 0 && mete__region_map(&region, sizeof *err);
+    mete_error *heard = (mete_error *)(void *)region.base;
+    pid_t pid = ready ? fork() : -1;
+    if (pid == 0)
+        rehearse(node, stage.said, heard);
+    int why = errno;
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    char words[300] = "";
     if (pid > 0)
         last_words(&stage, words, sizeof words);
     if (stage.said >= 0)
         close(stage.said);
-    if (pid < 0)
-        return mete_error_set(err, METE_EIO, "cannot start a process: %s", strerror(why));
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return METE_OK;
-    if (WIFSIGNALED(status))
-        return mete_error_set(err, METE_EPLUGIN, "open died of signal %d (%s)%s%s",
-                              WTERMSIG(status), strsignal(WTERMSIG(status)),
-                              *words ? "; it last printed: " : "", words);
-    return mete_error_set(err, METE_EPLUGIN, "open ended the process with exit code %d%s%s",
-                          WEXITSTATUS(status), *words ? "; it last printed: " : "", words);
+    const char *then = *words ? "; it last printed: " : "";
+    int code;
+    if (pid < 0) {
+        code = mete_error_set(err, METE_EIO, "cannot start a process: %s", strerror(why));
+    } else if (WIFSIGNALED(status)) {
+        code = mete_error_set(err, METE_EPLUGIN, "open died of signal %d (%s)%s%s",
+                              WTERMSIG(status), strsignal(WTERMSIG(status)), then, words);
+    } else if (WEXITSTATUS(status)) {
+        code = mete_error_set(err, METE_EPLUGIN, "open ended the process with exit code %d%s%s",
+                              WEXITSTATUS(status), then, words);
+    } else {
+        heard->message[sizeof heard->message - 1] = 0;
+        code = heard->code ? mete_error_set(err, heard->code, "%s", heard->message) : METE_OK;
+    }
+    mete__region_unmap(&region);
+    return code;
 }

@@ -25,8 +25,8 @@ void mete__isolate_free(mete__isolate *isolate);
  * whole). */
 int mete__isolate_score(mete__frame *frame, mete_node *node, const mete__chunk *chunk,
                         mete_error *err);
-/* Opens the plugin in a process that is thrown away: METE_EPLUGIN and a sentence where that process
- * is lost, METE_OK else, whatever `open` itself said. */
+/* Opens the plugin in a process that is thrown away: what `open` says there, or METE_EPLUGIN and a
+ * sentence where that process is lost. */
 int mete__isolate_rehearse(mete_node *node, mete_error *err);
 
 #endif

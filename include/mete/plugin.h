@@ -211,10 +211,13 @@ enum mete_flags {
     METE_ONE_CHILD = 1u << 7, /* with METE_COMBINES: exactly one child */
     METE_PER_STEP = 1u << 8,  /* a reward whose value is per step: it fills out->step */
     METE_ANY_CHILDREN = 1u << 9, /* with METE_COMBINES: `of` may be absent */
-    METE_SUMS = 1u << 10,       /* with METE_COMBINES: the value is the sum of weight x value of the
+    METE_SUMS = 1u << 10, /* with METE_COMBINES: the value is the sum of weight x value of the
                               children that are valid; each is then told its share of it */
-    METE_LANES_ALONE = 1u << 11 /* a policy whose `act` answers each lane by that lane alone, to the
+    METE_LANES_ALONE =
+        1u << 11,            /* a policy whose `act` answers each lane by that lane alone, to the
                                    bit: the host may split lanes over threads */
+    METE_ISOLATED = 1u << 12 /* a reward that wants a process of its own: isolate = "process" unless
+                                the config says "no" */
 };
 
 /* The members below stand at the start of every kind's descriptor and never change within a major
@@ -287,6 +290,9 @@ METE_API void *mete_alloc(mete_ctx *cx, size_t bytes);
 METE_API mete_text mete_text_copy(mete_ctx *cx, mete_text text);
 /* This node's path in the config, such as "reward.rubric"; borrowed. */
 METE_API const char *mete_path(const mete_ctx *cx);
+/* 1 in a process of this node's own: where it is scored, or opened once for a trial before the run
+ * opens it; 0 in the run itself. */
+METE_API int mete_isolated(const mete_ctx *cx);
 /* The iteration of the run, from 0; 0 outside a run. */
 METE_API uint64_t mete_iteration(const mete_ctx *cx);
 /* A line in the run's journal. level: 0 debug, 1 info, 2 warning. Never printed by the plugin. */

@@ -1,0 +1,361 @@
+/* python - a reward function in Python, as it stands.  pkg-config: python3-embed
+ *
+ * The function is called in the form its trainer calls it (`call`), so a file written for that
+ * trainer needs no change. An exception fails the row it belongs to, or the whole call where the
+ * form is one call a batch, with its text as the reason. It runs in a process of its own unless the
+ * config says isolate = "no": the interpreter starts there, at the first call, and a crash, a hang
+ * or an exit costs the rows that caused it.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "driver.h"
+
+#include <dlfcn.h>
+#include <math.h>
+#include <mete/reward.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MOST_NAMES = 64 };
+
+struct python {
+    const char *file, *function;
+    int call, chat;
+    mete_strings fields, json, signals;
+    mete_field reference;
+    /* filled by open */
+    mete_field *column; /* [fields.count], then [json.count] */
+    int *signal;        /* [signals.count] */
+    struct loaded *loaded;
+};
+
+/* The interpreter's side of an instance; made at its first call. */
+struct loaded {
+    pthread_mutex_t lock;
+    PyObject *function, *score;
+};
+
+static const char *const style[] = {"trl", "verl", "verl_batch", "openrlhf", "verifiers"};
+
+static const mete_option options[] = {
+    METE_FILE(struct python, file, METE_REQUIRED, "the Python file"),
+    METE_STRING(struct python, function, NULL, 0,
+                "its function; by default compute_score for verl's forms, else reward_func"),
+    METE_ENUM(struct python, call, 0, "trl|verl|verl_batch|openrlhf|verifiers",
+              "the form it is called in (see above)"),
+    METE_BOOL(struct python, chat, 0,
+              "trl and verifiers: texts are lists of messages {role, content}"),
+    METE_STRINGS(struct python, fields, 0, "columns of text it is given beside the usual ones"),
+    METE_STRINGS(struct python, json, 0, "columns it is given that hold JSON, decoded"),
+    METE_STRINGS(struct python, signals, 0, "names of further numbers it may give"),
+    METE_FIELD(struct python, reference, "reference", METE_LIST, METE_TEXT, METE_OPTIONAL,
+               "right answers; the first is the ground truth"),
+    METE_OPTIONS_END};
+
+static const char doc[] =
+    "call = \"trl\":        f(prompts, completions, **columns) -> list of float or None\n"
+    "call = \"verl\":       f(data_source, solution_str, ground_truth, extra_info) -> float or\n"
+    "                     {\"score\": float, ...}, once for each row\n"
+    "call = \"verl_batch\": the same with lists (data_sources, solution_strs, ...)\n"
+    "call = \"openrlhf\":   f(queries, prompts, labels) -> {\"rewards\", \"scores\", "
+    "\"extra_logs\"}\n"
+    "call = \"verifiers\":  f(prompt, completion, answer, state, info, ...) -> float, each row\n"
+    "\n"
+    "None means not applicable. Async functions are awaited. What the function prints goes to the\n"
+    "run's journal. It may start no processes unless node = { fork = true; }; large libraries "
+    "want\n"
+    "more than the 4096 MiB of node.memory.";
+
+/* ---- the interpreter ------------------------------------------------------------------------- */
+
+static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
+
+static void
+start_interpreter(void)
+{
+    pthread_mutex_lock(&starting);
+    if (!Py_IsInitialized()) {
+        /* Modules in C look for the interpreter's symbols among everybody's. */
+        Dl_info library;
+        if (dladdr((void *)(uintptr_t)Py_InitializeEx, &library))
+            dlopen(library.dli_fname, RTLD_LAZY | RTLD_GLOBAL | RTLD_NOLOAD);
+        Py_InitializeEx(0); /* leaves signals alone */
+        PyEval_SaveThread();
+    }
+    pthread_mutex_unlock(&starting);
+}
+
+/* The exception at hand as one line; it is cleared. */
+static void
+say_exception(char *text, size_t size)
+{
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    PyObject *words = value ? PyObject_Str(value) : NULL;
+    const char *name = type ? ((PyTypeObject *)type)->tp_name : "error";
+    const char *said = words ? PyUnicode_AsUTF8(words) : NULL;
+    snprintf(text, size, "%s: %s", name, said ? said : "");
+    for (char *at = text; *at; at++)
+        if (*at == '\n')
+            *at = ' ';
+    Py_XDECREF(words);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(trace);
+    PyErr_Clear();
+}
+
+/* A name of the driver's, run in a namespace of its own. */
+static PyObject *
+driver_get(PyObject *names, const char *name)
+{
+    PyObject *got = PyDict_GetItemString(names, name);
+    Py_XINCREF(got);
+    return got;
+}
+
+static int
+load_function(mete_ctx *cx, const struct python *p)
+{
+    const char *name = p->function                                       ? p->function
+                       : strstr(style[p->call], "verl_") || p->call == 1 ? "compute_score"
+                                                                         : "reward_func";
+    PyObject *names = PyDict_New();
+    PyObject *ran = NULL, *load = NULL;
+    if (names && PyDict_SetItemString(names, "__builtins__", PyEval_GetBuiltins()) == 0)
+        ran = PyRun_String(driver, Py_file_input, names, names);
+    if (ran && (load = driver_get(names, "load"))) {
+        p->loaded->function = PyObject_CallFunction(load, "ss", p->file, name);
+        p->loaded->score = driver_get(names, "score");
+    }
+    char why[400] = "";
+    if (!p->loaded->function)
+        say_exception(why, sizeof why);
+    Py_XDECREF(load);
+    Py_XDECREF(ran);
+    Py_XDECREF(names);
+    return p->loaded->function ? METE_OK : mete_fail(cx, METE_EINVAL, "%s: %s", p->file, why);
+}
+
+/* The user's function is there afterwards. Holds the interpreter's lock on METE_OK. */
+static int
+enter(mete_ctx *cx, const struct python *p, PyGILState_STATE *state)
+{
+    start_interpreter();
+    pthread_mutex_lock(&p->loaded->lock);
+    *state = PyGILState_Ensure();
+    int status = p->loaded->function ? METE_OK : load_function(cx, p);
+    if (status)
+        PyGILState_Release(*state);
+    pthread_mutex_unlock(&p->loaded->lock);
+    return status;
+}
+
+/* ---- what goes in ---------------------------------------------------------------------------- */
+
+static PyObject *
+text_of(const mete_text *text)
+{
+    if (!text || !text->data)
+        Py_RETURN_NONE;
+    return PyUnicode_DecodeUTF8(text->data, (Py_ssize_t)text->length, "replace");
+}
+
+/* Puts a list [n] under a name; steals the list. */
+static int
+put(PyObject *to, const char *name, PyObject *list)
+{
+    int bad = !list || PyDict_SetItemString(to, name, list);
+    Py_XDECREF(list);
+    return bad;
+}
+
+static PyObject *
+texts(const mete_text *text, size_t n, int absent_is_empty)
+{
+    static const mete_text empty = {"", 0};
+    PyObject *list = PyList_New((Py_ssize_t)n);
+    for (size_t i = 0; list && i < n; i++) {
+        const mete_text *one = text && text[i].data ? &text[i] : absent_is_empty ? &empty : NULL;
+        PyObject *item = text_of(one);
+        if (!item) {
+            Py_CLEAR(list);
+            break;
+        }
+        PyList_SET_ITEM(list, (Py_ssize_t)i, item);
+    }
+    return list;
+}
+
+static PyObject *
+references(const struct python *p, const mete_batch *batch)
+{
+    PyObject *list = PyList_New((Py_ssize_t)batch->episodes);
+    for (size_t i = 0; list && i < batch->episodes; i++) {
+        mete_texts right = mete_texts_of(batch, &p->reference, i);
+        PyObject *item = text_of(right.count ? right.item : NULL);
+        if (!item) {
+            Py_CLEAR(list);
+            break;
+        }
+        PyList_SET_ITEM(list, (Py_ssize_t)i, item);
+    }
+    return list;
+}
+
+static PyObject *
+arguments(const struct python *p, const mete_batch *batch)
+{
+    size_t n = batch->episodes;
+    PyObject *rows = PyDict_New(), *others = PyDict_New();
+    PyObject *decoded = PyList_New(0);
+    int bad = !rows || !others || !decoded;
+    bad = bad || put(rows, "prompt", texts(batch->prompt, n, 1));
+    bad = bad || put(rows, "response", texts(batch->response, n, 1));
+    bad = bad || put(rows, "reference", references(p, batch));
+    for (size_t k = 0; !bad && k < p->fields.count + p->json.count; k++) {
+        int is_json = k >= p->fields.count;
+        const char *name = is_json ? p->json.item[k - p->fields.count] : p->fields.item[k];
+        bad = put(others, name, texts(mete_text_of(batch, &p->column[k]), n, 0));
+        PyObject *word = !bad && is_json ? PyUnicode_FromString(name) : NULL;
+        bad = bad || (is_json && (!word || PyList_Append(decoded, word)));
+        Py_XDECREF(word);
+    }
+    PyObject *all = bad ? NULL
+                        : Py_BuildValue("(sOOOOi)", style[p->call], p->loaded->function, rows,
+                                        others, decoded, p->chat);
+    Py_XDECREF(rows);
+    Py_XDECREF(others);
+    Py_XDECREF(decoded);
+    return all;
+}
+
+/* ---- what comes back ------------------------------------------------------------------------- */
+
+/* Item i of a list as a number: 1 it is one, 0 it is None or absent, -1 it is neither. */
+static int
+number_at(PyObject *list, size_t i, double *value)
+{
+    PyObject *item = list && PyList_Check(list) && (Py_ssize_t)i < PyList_GET_SIZE(list)
+                         ? PyList_GET_ITEM(list, (Py_ssize_t)i)
+                         : Py_None;
+    if (item == Py_None)
+        return 0;
+    *value = PyFloat_AsDouble(item);
+    if (PyErr_Occurred()) {
+        PyErr_Clear();
+        return -1;
+    }
+    return isfinite(*value) ? 1 : -1;
+}
+
+static void
+take_row(mete_ctx *cx, const struct python *p, size_t i, PyObject *values, PyObject *reasons,
+         PyObject *signals, mete_scores *out)
+{
+    PyObject *reason = PyList_GET_ITEM(reasons, (Py_ssize_t)i);
+    const char *why = PyUnicode_Check(reason) ? PyUnicode_AsUTF8(reason) : NULL;
+    double value = 0;
+    if (why) {
+        mete_row_fail(cx, i, METE_FAILED, "%.400s", why);
+        return;
+    }
+    int got = number_at(values, i, &value);
+    if (got < 0)
+        mete_row_fail(cx, i, METE_FAILED, "%s gives %g", p->file, value);
+    else if (!got)
+        out->status[i] = METE_NOT_APPLICABLE;
+    else
+        out->episode[i] = value;
+    for (size_t k = 0; k < p->signals.count; k++)
+        if (number_at(PyDict_GetItemString(signals, p->signals.item[k]), i, &value) > 0)
+            mete_out(out, p->signal[k])[i] = value;
+}
+
+static int
+score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
+{
+    const struct python *p = self;
+    PyGILState_STATE state;
+    int status = enter(cx, p, &state);
+    if (status)
+        return status;
+    char why[400] = "";
+    PyObject *given = arguments(p, batch);
+    PyObject *got = given ? PyObject_CallObject(p->loaded->score, given) : NULL;
+    PyObject *values, *reasons, *signals;
+    if (!got || !PyArg_ParseTuple(got, "O!O!O!", &PyList_Type, &values, &PyList_Type, &reasons,
+                                  &PyDict_Type, &signals))
+        say_exception(why, sizeof why);
+    for (size_t i = 0; i < batch->episodes; i++) {
+        if (*why)
+            mete_row_fail(cx, i, METE_FAILED, "%s", why);
+        else
+            take_row(cx, p, i, values, reasons, signals, out);
+    }
+    Py_XDECREF(got);
+    Py_XDECREF(given);
+    PyGILState_Release(state);
+    return METE_OK;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static int
+open_python(mete_ctx *cx, void *self)
+{
+    struct python *p = self;
+    size_t names = p->fields.count + p->json.count;
+    int status = METE_OK;
+    if (names > MOST_NAMES || p->signals.count > MOST_NAMES)
+        return mete_fail(cx, METE_EINVAL, "more than %d fields or signals", MOST_NAMES);
+    if (access(p->file, R_OK))
+        return mete_fail(cx, METE_EIO, "file: cannot read %s", p->file);
+    p->column = mete_alloc(cx, (names + 1) * sizeof *p->column);
+    p->signal = mete_alloc(cx, (p->signals.count + 1) * sizeof *p->signal);
+    p->loaded = mete_alloc(cx, sizeof *p->loaded);
+    if (!p->column || !p->signal || !p->loaded)
+        return mete_fail(cx, METE_ENOMEM, "out of memory");
+    pthread_mutex_init(&p->loaded->lock, NULL);
+    for (size_t k = 0; k < names && !status; k++) {
+        int is_json = k >= p->fields.count;
+        status =
+            mete_need(cx, is_json ? p->json.item[k - p->fields.count] : p->fields.item[k],
+                      METE_EPISODE, is_json ? METE_JSON : METE_TEXT, METE_OPTIONAL, &p->column[k]);
+    }
+    for (size_t k = 0; k < p->signals.count && !status; k++) {
+        p->signal[k] = mete_signal(cx, p->signals.item[k], METE_EPISODE, METE_ROLE_INFO, -INFINITY,
+                                   INFINITY, "given by the function");
+        status = p->signal[k] < 0 ? p->signal[k] : METE_OK;
+    }
+    if (status || !mete_isolated(cx))
+        return status;
+    /* In the process that is thrown away: what is wrong with the file is told before a run. */
+    PyGILState_STATE state;
+    status = enter(cx, p, &state);
+    if (!status)
+        PyGILState_Release(state);
+    return status;
+}
+
+static void
+close_python(mete_ctx *cx, void *self)
+{
+    struct python *p = self;
+    (void)cx;
+    if (p->loaded->function) {
+        PyGILState_STATE state = PyGILState_Ensure();
+        Py_CLEAR(p->loaded->function);
+        Py_CLEAR(p->loaded->score);
+        PyGILState_Release(state);
+    }
+    pthread_mutex_destroy(&p->loaded->lock);
+}
+
+METE_REWARD_PLUGIN(python, "1.0", "a reward function in Python, in the form its trainer calls it",
+                   .doc = doc, .options = options, .state_size = sizeof(struct python),
+                   .flags = METE_ISOLATED, .open = open_python, .close = close_python,
+                   .score = score);
