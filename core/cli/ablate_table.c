@@ -35,33 +35,30 @@ compare_arm(mete__ablation *a, size_t k, double *d)
 {
     mete__arm *arm = &a->arm[k], *full = &a->arm[0];
     size_t n = values(a, arm, d), m = values(a, full, d + a->seeds);
-    bool good = !mete__bootstrap(d, &n, 1, mete__estimate_iqm, METE__RESAMPLES, a->confidence, k,
-                                 &arm->iqm);
+    bool good = !mete__bootstrap(d, &n, 1, mete__estimate_iqm, METE__RESAMPLES,
+                                 mete__expanded(a->confidence, n), k, &arm->iqm);
     double more = mete__improvement(d, n, d + a->seeds, m);
     arm->failed = a->seeds - n;
     arm->improvement = a->measure.less ? 1 - more : more;
     arm->pairs = differences(a, arm, full, d);
-    good = good && !mete__bootstrap(d, &arm->pairs, 1, mete__estimate_mean, METE__RESAMPLES,
-                                    a->confidence, k, &arm->difference);
+    mete__mean_interval(d, arm->pairs, a->confidence, &arm->difference);
     arm->p = mete__sign_flip(d, arm->pairs, 100000, k);
     arm->effect = mete__effect(d, arm->pairs);
     return good;
 }
 
-static bool
-judge_claim(const mete__ablation *a, size_t c, mete__claim *claim, double *d)
+static void
+judge_claim(const mete__ablation *a, mete__claim *claim, double *d)
 {
     mete__interval interval;
     size_t n = differences(a, &a->arm[claim->more], &a->arm[claim->less], d);
-    bool good = !mete__bootstrap(d, &n, 1, mete__estimate_mean, METE__RESAMPLES, claim->confidence,
-                                 c, &interval);
+    mete__mean_interval(d, n, claim->confidence, &interval);
     claim->lowest = interval.lo;
     claim->holds = n >= claim->seeds && interval.lo >= claim->margin;
-    return good;
 }
 
 /* Mean over the other factors' settings of what factor j changes, seed by seed. */
-static bool
+static void
 main_effect(mete__ablation *a, size_t j, double *d)
 {
     size_t n = 0;
@@ -72,8 +69,7 @@ main_effect(mete__ablation *a, size_t j, double *d)
         if (isfinite(sum))
             d[n++] = 2 * sum / (double)a->arms;
     }
-    return !mete__bootstrap(d, &n, 1, mete__estimate_mean, METE__RESAMPLES, a->confidence, j,
-                            &a->main_effect[j]);
+    mete__mean_interval(d, n, a->confidence, &a->main_effect[j]);
 }
 
 bool
@@ -90,9 +86,9 @@ mete__ablation_compare(mete__ablation *a)
     for (size_t k = 1; k < a->arms; k++)
         a->arm[k].holm = good ? p[k] : NAN;
     for (size_t j = 0; j < a->factors && good; j++)
-        good = main_effect(a, j, d);
+        main_effect(a, j, d);
     for (size_t c = 0; c < a->claims && good; c++)
-        good = judge_claim(a, c, &a->claim[c], d);
+        judge_claim(a, &a->claim[c], d);
     free(d);
     return good;
 }

@@ -221,7 +221,7 @@ run_ended(void *user, size_t job)
     return true;
 }
 
-static bool
+static void
 read_trial(const struct rung *r, size_t i)
 {
     const mete__sweep *s = r->s;
@@ -238,17 +238,9 @@ read_trial(const struct rung *r, size_t i)
                 whole ? mete__measure_read(&s->measure[m], path, r->until, &censored) : NAN;
         }
     }
-    for (size_t m = 0; m < s->metrics; m++) {
-        size_t n = s->seeds;
-        const double *value = trial->value + m * n;
-        double mean = mete__mean(value, n); /* NaN where one is missing */
-        trial->interval[m] = (mete__interval){NAN, mean, NAN};
-        if (n > 1 && isfinite(mean) &&
-            mete__bootstrap(value, &n, 1, mete__estimate_mean, 2000, s->confidence,
-                            r->trial[i] * s->metrics + m, &trial->interval[m]))
-            return false;
-    }
-    return true;
+    for (size_t m = 0; m < s->metrics; m++) /* NaN where one is missing */
+        mete__mean_interval(trial->value + m * s->seeds, s->seeds, s->confidence,
+                            &trial->interval[m]);
 }
 
 static int
@@ -269,7 +261,7 @@ run_rung(struct rung *r)
     }
     int code = mete__runner_go(&r->runner, r->job, jobs);
     for (size_t i = 0; i < r->trials && !code; i++)
-        code = read_trial(r, i) ? METE__EXIT_DONE : METE__EXIT_FAILED;
+        read_trial(r, i);
     free(r->job);
     r->job = NULL;
     return code;

@@ -46,8 +46,8 @@ mete__sweep_table(const mete__sweep *s, const size_t *order)
     size_t columns = 17 + s->metrics * (s->seeds > 1 ? 33 : 12);
     for (size_t t = 0; t < s->trials; t++) {
         const mete__interval *i = &s->trial[t].interval[0];
-        least = fmin(least, fmin(i->lo, i->point));
-        most = fmax(most, fmax(i->hi, i->point));
+        least = fmin(least, s->seeds > 3 ? i->lo : i->point); /* of few seeds it is cut */
+        most = fmax(most, s->seeds > 3 ? i->hi : i->point);
     }
     printf("%zu trials, %s, over %zu seed%s from %" PRIu64, s->trials, mete__search_word[s->search],
            s->seeds, s->seeds > 1 ? "s" : "", s->first);

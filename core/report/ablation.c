@@ -192,7 +192,7 @@ put_effects(mete_buffer *out, const struct ablation *a)
     mete_buffer_string(out, "<h2>What each arm changes</h2>\n<p class=soft>Arm minus ");
     mete__page_string(out, a->arm[0].name);
     mete_buffer_format(out,
-                       ", paired by seed: mean with its %g%% bootstrap interval, and each seed's "
+                       ", paired by seed: mean with Student's %g%% interval, and each seed's "
                        "difference as a faint dot. p is of sign flips",
                        100 * a->confidence);
     if (pairs && pairs <= 20)

@@ -100,6 +100,7 @@ mete__axis_ticks(const mete__axis *axis, double tick[METE__TICKS])
 double
 mete__axis_part(const mete__axis *axis, double value)
 {
+    value = fmin(fmax(value, axis->lo), axis->hi);
     return axis->log ? log(value / axis->lo) / log(axis->hi / axis->lo)
                      : (value - axis->lo) / (axis->hi - axis->lo);
 }

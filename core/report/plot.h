@@ -24,7 +24,8 @@ void mete__axis_take_interval(mete__axis *axis, const mete__interval *interval);
 void mete__axis_settle(mete__axis *axis);
 /* The values of round ticks, some four of them. */
 size_t mete__axis_ticks(const mete__axis *axis, double tick[METE__TICKS]);
-double mete__axis_part(const mete__axis *axis, double value); /* 0 at lo, 1 at hi */
+/* 0 at lo, 1 at hi, and beyond them too. */
+double mete__axis_part(const mete__axis *axis, double value);
 
 /* A cell's strip: the interval as a bar with its point, `values` as faint dots; a line at `from`
  * where that is on the axis. `class` colours it: "up", "down", or "". */

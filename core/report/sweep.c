@@ -209,12 +209,16 @@ put_dimension(mete_buffer *out, const struct sweep *s, const char *path, const m
     mete_buffer_string(out, "</p>");
 }
 
+/* Of two or three seeds an interval is so wide that it would hide what there is to see: it is cut. */
 static mete__axis
 metric_axis(const struct sweep *s, size_t m)
 {
     mete__axis axis = mete__axis_make(s->label[m]);
     for (size_t t = 0; t < s->trials; t++)
-        mete__axis_take_interval(&axis, &s->trial[t].metric[m]);
+        if (s->seeds > 3)
+            mete__axis_take_interval(&axis, &s->trial[t].metric[m]);
+        else
+            mete__axis_take(&axis, s->trial[t].metric[m].point);
     mete__axis_settle(&axis);
     return axis;
 }
@@ -351,7 +355,10 @@ mete__report_sweep(const char *folder, mete_buffer *out, mete_error *err)
                            s.first);
         mete__page_string(out, s.label[0]);
         if (s.seeds > 1)
-            mete_buffer_format(out, "; means over seeds, intervals at %g%%", 100 * s.confidence);
+            mete_buffer_format(out, "; means over seeds, Student's intervals at %g%%",
+                               100 * s.confidence);
+        if (s.seeds == 2 || s.seeds == 3)
+            mete_buffer_string(out, ", cut at the end of an axis: so few seeds tell little");
         mete_buffer_string(out, "</p>\n");
         put_best(out, &s);
         put_dimensions(out, &s);

@@ -121,6 +121,53 @@ mete__bootstrap(const double *x, const size_t *size, size_t strata, mete__estima
     return 0;
 }
 
+/* ---- Student --------------------------------------------------------------------------------- */
+
+/* P(|t| < tan(angle) sqrt(freedom)): Abramowitz & Stegun 26.7.3 and 26.7.4, exact sums. */
+static double
+within(double angle, size_t freedom)
+{
+    double square = cos(angle) * cos(angle), sum = 0;
+    double term = freedom % 2 ? cos(angle) : 1; /* a product of odd or even ratios and cosines */
+    for (size_t k = freedom % 2 ? 3 : 2; k <= freedom; k += 2) {
+        sum += term;
+        term *= square * (double)(k - 1) / (double)k;
+    }
+    return freedom % 2 ? (angle + sin(angle) * sum) * M_2_PI : sin(angle) * sum;
+}
+
+double
+mete__student(double confidence, size_t freedom)
+{
+    double lo = 0, hi = M_PI_2;
+    for (int k = 0; k < 60; k++) {
+        double middle = (lo + hi) / 2;
+        if (within(middle, freedom) < confidence)
+            lo = middle;
+        else
+            hi = middle;
+    }
+    return tan(lo) * sqrt((double)freedom);
+}
+
+void
+mete__mean_interval(const double *x, size_t n, double confidence, mete__interval *out)
+{
+    double half = n > 1 ? mete__student(confidence, n - 1) * mete__sd(x, n) / sqrt((double)n) : NAN;
+    out->point = mete__mean(x, n);
+    out->lo = out->point - half;
+    out->hi = out->point + half;
+}
+
+double
+mete__expanded(double confidence, size_t n)
+{
+    if (n < 2)
+        return confidence;
+    double t = mete__student(confidence, n - 1) * sqrt((double)n / (double)(n - 1));
+    return erf(t / M_SQRT2);
+}
+
 /* ---- tests ----------------------------------------------------------------------------------- */
 
 static double
