@@ -40,7 +40,8 @@ typedef struct mete__args {
     size_t words, metrics;
     const char *method; /* of sweep, as is this, also of soup; 0: not given */
     uint64_t trials;
-    uint64_t until;     /* of run and resume; 0: not given */
+    uint64_t until; /* of run and resume, as is this; 0: not given */
+    bool report;
     const char **where; /* of runs, as are these */
     size_t wheres;
     const char *sort, *columns;

@@ -9,13 +9,14 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: mete resume DIR [--threads N] [--until N] [--json] [--quiet] [--force]\n\n"
+    "usage: mete resume DIR [--threads N] [--until N] [--report] [--json] [--quiet] [--force]\n\n"
     "Goes on with the run in DIR from its newest whole checkpoint, with the config it was started\n"
     "with. Metrics and parameters end as if it had never stopped. A run that is finished is said "
     "to\n"
     "be so, and its summary is printed.\n\n"
     "  --threads N  worker threads; the results are the same for any number\n"
     "  --until N    stop after N iterations in all, saved\n"
+    "  --report     keep DIR/report.html current while the run goes on\n"
     "  --json       print the summary as one JSON object\n"
     "  --quiet      no progress\n"
     "  --force      go on although seed, config or linear algebra differ from the checkpoint's\n";
@@ -100,6 +101,7 @@ go_on(mete__training *training)
     char text[64];
     snprintf(text, sizeof text, "from iteration %" PRIu64, mete__loop_done(training->loop));
     mete__rundir_journal(training->rundir, "resume", text);
+    mete__training_machine(training);
     if (!training->args->quiet)
         mete__say("%s goes on %s of %" PRIu64, folder, text, mete__loop_total(training->loop));
     return mete__training_go(training);
@@ -111,7 +113,8 @@ mete__command_resume(int argc, char **argv)
     mete__args args;
     char path[PATH_MAX];
     int code;
-    if (!mete__args_read(argc, argv, "threads json quiet force until", 1, 1, usage, &args, &code))
+    if (!mete__args_read(argc, argv, "threads json quiet force until report", 1, 1, usage, &args,
+                         &code))
         return code;
     mete__training training = {.args = &args};
     mete_error err = {0};

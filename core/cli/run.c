@@ -9,7 +9,7 @@
 
 static const char usage[] =
     "usage: mete run CONFIG [--out DIR] [--set PATH=VALUE]... [--seed N] [--threads N]\n"
-    "                [--until N] [--json] [--quiet]\n\n"
+    "                [--until N] [--report] [--json] [--quiet]\n\n"
     "Trains as CONFIG says. Everything goes into a new folder: the resolved config, metrics,\n"
     "samples, journal and checkpoints; `mete resume` goes on with it after a stop or a kill.\n\n"
     "  --out DIR         the folder (default: run.out, else runs/NAME of the config, -2, -3 ...)\n"
@@ -18,6 +18,7 @@ static const char usage[] =
     "  --threads N       worker threads (default: run.threads, else all processors); the results\n"
     "                    are the same for any number\n"
     "  --until N         stop after N iterations, saved, for `mete resume` to go on\n"
+    "  --report          keep DIR/report.html current while the run goes on\n"
     "  --json            print the summary as one JSON object\n"
     "  --quiet           no progress\n";
 
@@ -61,6 +62,7 @@ mete__training_start(mete__training *training, const char *config)
         return mete__exit_of(err.code);
     }
     mete__rundir_journal(training->rundir, "start", config);
+    mete__training_machine(training);
     return mete__training_go(training);
 }
 
@@ -69,8 +71,8 @@ mete__command_run(int argc, char **argv)
 {
     mete__args args;
     int code;
-    if (!mete__args_read(argc, argv, "set seed threads json out quiet until", 1, 1, usage, &args,
-                         &code))
+    if (!mete__args_read(argc, argv, "set seed threads json out quiet until report", 1, 1, usage,
+                         &args, &code))
         return code;
     mete__training training = {.args = &args};
     training.config = mete__read_config(&args, args.operand[0]);

@@ -7,11 +7,15 @@
  */
 #include "cli/train.h"
 
+#include "cli/machine.h"
 #include "nn/nn.h"
+#include "report/report.h"
 #include "run/crc.h"
 #include "run/outputs.h"
 
 #include <inttypes.h>
+#include <limits.h>
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -403,8 +407,53 @@ mete__training_outputs(mete__training *training, mete_error *err)
     return rc;
 }
 
-int
-mete__training_go(mete__training *training)
+void
+mete__training_machine(mete__training *training)
+{
+    mete_buffer text = mete_buffer_make(0);
+    mete__machine_describe(&text);
+    mete_buffer_byte(&text, 0);
+    if (!text.status)
+        mete__rundir_journal(training->rundir, "machine", text.data);
+    mete_buffer_free(&text);
+}
+
+/* ---- the page -------------------------------------------------------------------------------- */
+
+/* Writes the page anew; that it cannot stops no run. */
+static void
+write_page(mete__training *training)
+{
+    char path[PATH_MAX];
+    mete_error err = {0};
+    mete_buffer page = mete_buffer_make(0);
+    const char *folder = mete__rundir_folder(training->rundir);
+    double began = now();
+    int n = snprintf(path, sizeof path, "%s/report.html", folder);
+    if (n > 0 && (size_t)n < sizeof path && !mete__report_run(folder, &page, &err))
+        mete__report_save(path, &page, &err);
+    if (err.code && !training->page_told) {
+        mete__progress_rest(training->progress);
+        mete__say("the page is not kept: %s", err.message);
+    }
+    training->page_told |= err.code != 0;
+    mete_buffer_free(&page);
+    training->page_at = now();
+    training->page_took = training->page_at - began;
+}
+
+/* While the run goes on the page takes at most a fiftieth of its time. */
+static void
+keep_page(mete__training *training)
+{
+    if (training->args->report && now() - training->page_at >= fmax(2, 50 * training->page_took))
+        write_page(training);
+}
+
+/* ---- going ----------------------------------------------------------------------------------- */
+
+static int
+go(mete__training *training)
 {
     mete__loop *loop = training->loop;
     const mete__run_options *o = &training->options;
@@ -427,8 +476,18 @@ mete__training_go(mete__training *training)
                 return failed(training, &err);
             saved = now();
         }
+        keep_page(training);
     }
     if (mete__loop_done(loop) >= total)
         return finished(training);
     return mete__loop_done(loop) < end ? interrupted(training) : paused(training);
+}
+
+int
+mete__training_go(mete__training *training)
+{
+    int code = go(training);
+    if (training->args->report)
+        write_page(training);
+    return code;
 }

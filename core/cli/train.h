@@ -29,6 +29,8 @@ typedef struct mete__training {
     mete__loop *loop;
     mete__rundir *rundir;
     struct mete__progress *progress;
+    double page_at, page_took; /* --report: when the page was written last, and how long it took */
+    bool page_told;            /* that it cannot be */
 } mete__training;
 
 void mete__run_options_read(const mete__args *args, mete__config *config, mete__run_options *out,
@@ -59,6 +61,9 @@ int mete__training_facts(const mete__training *training, mete__checkpoint *check
 /* Why the checkpoint is not of this config, seed and arithmetic: a sentence in err. */
 int mete__training_matches(const mete__training *training, const mete__checkpoint *checkpoint,
                            mete_error *err);
+
+/* Journals where the run runs. */
+void mete__training_machine(mete__training *training);
 
 /* progress.c: one rewritten line on a terminal, else plain lines now and then. */
 typedef struct mete__progress mete__progress;

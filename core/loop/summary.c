@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { STEPS_KEPT = 600 }; /* of a sample, at most */
+
 /* Text a model wrote, on a terminal: control bytes become '?', long texts are cut. */
 static void
 put_plain(mete_buffer *out, const char *text)
@@ -185,6 +187,79 @@ mete__loop_summary_json(const mete__loop *loop)
     return text;
 }
 
+/* ---- samples --------------------------------------------------------------------------------- */
+
+/* {"NODE":VALUE,...} of one row. */
+static void
+put_values(mete_buffer *out, mete_node *const *node, size_t nodes, size_t row)
+{
+    bool first = true;
+    mete_buffer_string(out, ",\"nodes\":{");
+    for (size_t k = 0; k < nodes; k++) {
+        const mete_scores *scores = mete__node_scores(node[k]);
+        if (node[k]->kind != METE_KIND_REWARD || !scores)
+            continue;
+        mete_buffer_string(out, first ? "" : ",");
+        mete_json_put_text(out, mete_text_from(node[k]->path));
+        mete_buffer_string(out, ":");
+        if (scores->status[row])
+            mete_buffer_string(out, "null");
+        else
+            mete_json_put_number(out, scores->episode[row]);
+        first = false;
+    }
+    mete_buffer_string(out, "}");
+}
+
+/* Why nodes have no value for the row. */
+static void
+put_reasons(mete_buffer *out, mete_node *const *node, size_t nodes, size_t row)
+{
+    size_t count = 0;
+    for (size_t k = 0; k < nodes; k++) {
+        const mete_scores *scores =
+            node[k]->kind == METE_KIND_REWARD ? mete__node_scores(node[k]) : NULL;
+        const char *reason = scores && scores->status[row] ? mete__node_reason(node[k], row) : "";
+        if (!*reason)
+            continue;
+        mete_buffer_string(out, count++ ? "," : ",\"why\":{");
+        mete_json_put_text(out, mete_text_from(node[k]->path));
+        mete_buffer_string(out, ":");
+        mete_json_put_text(out, mete_text_from(reason));
+    }
+    mete_buffer_string(out, count ? "}" : "");
+}
+
+/* The bytes of the response each step stands for, and what nodes that value steps give each; of
+ * rows that are not too long for a line of a file. */
+static void
+put_steps(mete_buffer *out, const mete_batch *batch, mete_node *const *node, size_t nodes,
+          size_t row)
+{
+    size_t begin = batch->step_begin[row], end = batch->step_begin[row + 1], count = 0;
+    if (!batch->span || end == begin || end - begin > STEPS_KEPT)
+        return;
+    for (size_t k = 0; k < nodes; k++) {
+        const mete_scores *scores =
+            node[k]->kind == METE_KIND_REWARD ? mete__node_scores(node[k]) : NULL;
+        if (!scores || !scores->steps_given || scores->status[row])
+            continue;
+        mete_buffer_string(out, count++ ? "," : ",\"steps\":{");
+        mete_json_put_text(out, mete_text_from(node[k]->path));
+        for (size_t t = begin; t < end; t++)
+            put_line(out, "%s%.4g", t > begin ? "," : ":[",
+                     isfinite(scores->step[t]) ? scores->step[t] : 0.0);
+        mete_buffer_string(out, "]");
+    }
+    if (!count)
+        return;
+    mete_buffer_string(out, "},\"spans\":");
+    for (size_t t = begin; t < end; t++)
+        put_line(out, "%s[%u,%u]", t > begin ? "," : "[", batch->span[2 * t],
+                 batch->span[2 * t + 1]);
+    mete_buffer_string(out, "]");
+}
+
 int
 mete__loop_samples(mete__loop *loop, const mete_batch *batch, mete_error *err)
 {
@@ -200,24 +275,11 @@ mete__loop_samples(mete__loop *loop, const mete_batch *batch, mete_error *err)
         mete_json_put_text(&out, batch->prompt[i]);
         mete_buffer_string(&out, ",\"response\":");
         mete_json_put_text(&out, batch->response[i]);
-        mete_buffer_string(&out, ",\"nodes\":{");
-        bool first = true;
-        for (size_t k = 0; k < nodes; k++) {
-            const mete_scores *scores =
-                node[k]->kind == METE_KIND_REWARD ? mete__node_scores(node[k]) : NULL;
-            if (!scores)
-                continue;
-            mete_buffer_string(&out, first ? "" : ",");
-            mete_json_put_text(&out, mete_text_from(node[k]->path));
-            mete_buffer_string(&out, ":");
-            if (scores->status[i])
-                mete_buffer_string(&out, "null");
-            else
-                mete_json_put_number(&out, scores->episode[i]);
-            first = false;
-        }
-        mete_buffer_string(&out, "}}");
-        if (out.data)
+        put_values(&out, node, nodes, i);
+        put_reasons(&out, node, nodes, i);
+        put_steps(&out, batch, node, nodes, i);
+        mete_buffer_string(&out, "}");
+        if (out.data && !out.status)
             status = loop->sinks.sample(loop->sinks.user, out.data, out.length, err);
         mete_buffer_free(&out);
     }

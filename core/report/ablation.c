@@ -448,7 +448,7 @@ mete__report_ablation(const char *folder, mete_buffer *out, mete_error *err)
     struct ablation a = {0};
     int status = ablation_read(folder, &a, err);
     if (!status) {
-        mete__page_open(out, mete__page_name(folder));
+        mete__page_open(out, mete__page_name(folder), false);
         mete_buffer_string(out, "<p class=soft>Ablation of ");
         mete__page_text(out, mete_json_text(mete_json_get(a.json, "config")));
         mete_buffer_format(out, ": %zu arms, %zu seeds from %" PRIu64 "; ", a.arms, a.seeds,

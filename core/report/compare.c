@@ -287,7 +287,7 @@ mete__report_compare(const char *first, const char *second, mete_buffer *out, me
     if (!status) {
         snprintf(title, sizeof title, "%s against %s", mete__page_name(first),
                  mete__page_name(second));
-        mete__page_open(out, title);
+        mete__page_open(out, title, false);
         mete_buffer_string(out, "<p class=soft><b class=one>first</b>: ");
         mete__page_string(out, mete__page_name(first));
         mete_buffer_format(out, ", %.0f iterations; <b class=two>second</b>: ", a.story.last + 1);

@@ -60,12 +60,17 @@ static const char style[] =
     "var(--soft);text-align:center;white-space:normal;width:220px}.scale "
     "td{border:0;padding-top:0}.wide .text{min-width:9rem}"
     ".strip .t{font-size:10px}.plot .t{font-size:11px}.plots{display:grid;gap:1.2rem 1.6rem;"
-    "grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr))}.key{font-size:.85rem;"
+    "grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr))}.lane{display:inline-"
+    "block;width:64px;text-align:left}.key{font-size:.85rem;"
     "margin-right:.9rem;white-space:nowrap}.swatch{display:inline;width:22px;height:10px}"
     ".k{stroke:var(--k)}.k.l{stroke-width:1.8}.k.l.thin{stroke-width:1}.k.p{fill:var(--k);"
     "stroke:none}.k.o{fill:var(--k);stroke:none;opacity:.55}.dash{stroke-dasharray:6 3}"
     ".k0{--k:var(--line)}.k1{--k:var(--other)}.k2{--k:#1a9a76}.k3{--k:#c46a9d}.k4{--k:#b58a00}"
-    ".k5{--k:#8a7fd6}.k6{--k:#7d868f}.k7{--k:#a0562a}ul{padding-left:1.1rem;margin:.4rem 0}"
+    ".k5{--k:#8a7fd6}.k6{--k:#7d868f}.k7{--k:#a0562a}.u1{background:#00a67a2b}.u2{background:#"
+    "00a67a59}.u3{background:#00a67a8f}.n1{background:#d55e0026}"
+    ".n2{background:#d55e0054}.n3{background:#d55e008a}.u1,.u2,.u3,.n1,.n2,.n3{border-radius:2px;"
+    "print-color-adjust:exact}.criteria{list-style:none;padding:0;font-size:.88rem}ul{padding-left:"
+    "1.1rem;margin:.4rem 0}"
     "th.text,td.text{text-align:left;white-space:normal;overflow-wrap:anywhere}"
     ".pair{display:grid;grid-template-columns:1fr 1fr;gap:0 1.4rem}"
     "@media(max-width:600px){body{padding:1rem .8rem 3rem}table{font-size:.82rem}th,td{padding:"
@@ -81,7 +86,7 @@ mete__page_name(const char *folder)
 }
 
 void
-mete__page_open(mete_buffer *out, const char *title)
+mete__page_open(mete_buffer *out, const char *title, bool live)
 {
     mete_buffer_string(out,
                        "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\n<meta "
@@ -89,7 +94,8 @@ mete__page_open(mete_buffer *out, const char *title)
                        "'unsafe-inline'\">\n<meta name=viewport content=\"width=device-width, "
                        "initial-scale=1\">\n<title>");
     mete__page_string(out, title);
-    mete_buffer_string(out, "</title>\n<style>");
+    mete_buffer_string(out, live ? "</title>\n<meta http-equiv=refresh content=20>" : "</title>");
+    mete_buffer_string(out, "\n<style>");
     mete_buffer_string(out, style);
     mete_buffer_string(out, "</style></head><body>\n<h1>");
     mete__page_string(out, title);

@@ -26,8 +26,9 @@ typedef struct mete__story {
     size_t count, room;
     mete__stage_mark *stage;
     size_t stages;
-    double last;                          /* iteration, counted from 0 */
-    mete_buffer config, journal, samples; /* the files; the samples' end */
+    double last;                                  /* iteration, counted from 0 */
+    mete_buffer config, journal, samples, timing; /* the files, their ends where they are long */
+    enum { METE__STORY_CUT, METE__STORY_RUNS, METE__STORY_WAITS, METE__STORY_ENDED } state;
 } mete__story;
 
 /* Reads the folder; what it lacks is empty. An unfinished last line is left out. */
@@ -47,8 +48,9 @@ bool mete__page_link(mete_buffer *out, const char *folder, const char *group, ui
 
 /* The last part of a folder's path. */
 const char *mete__page_name(const char *folder);
-/* All up to the title, and all after the last section. */
-void mete__page_open(mete_buffer *out, const char *title);
+/* All up to the title, and all after the last section. A page that is `live` asks to be loaded
+ * anew every so often. */
+void mete__page_open(mete_buffer *out, const char *title, bool live);
 void mete__page_close(mete_buffer *out);
 
 /* `text` for an element or a quoted attribute: markup escaped; what is not UTF-8, control
@@ -68,5 +70,13 @@ void mete__page_chart(mete_buffer *out, const mete__story *story, const mete__se
 void mete__page_pair(mete_buffer *out, const mete__series *first, const mete__series *second);
 /* A line of a table cell's height, without axes. */
 void mete__page_spark(mete_buffer *out, const mete__series *series);
+
+/* Sections of a run's page (account.c); the first is empty where there is no gold node. */
+void mete__page_goodhart(mete_buffer *out, const mete__story *story);
+void mete__page_failures(mete_buffer *out, const mete__story *story);
+void mete__page_costs(mete_buffer *out, const mete__story *story);
+void mete__page_machine(mete_buffer *out, const mete__story *story);
+/* The best and the worst of the last samples (samples.c). */
+void mete__page_samples(mete_buffer *out, const mete__story *story);
 
 #endif

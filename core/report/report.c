@@ -1,5 +1,5 @@
-/* report.c - the page: what was optimised and why, what changed, which reward did it, samples, the
- * config. No script and nothing from a network, and the policy of the page forbids both. */
+/* report.c - the page of a run: what was optimised and why, what changed, which reward did it, how
+ * far gold went along, what failed, samples, costs, the config. */
 #include "report/report.h"
 
 #include "engine/config.h"
@@ -11,9 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SAMPLES_READ 256 /* the last of them, among which best and worst are sought */
-#define SAMPLES_SHOWN 4  /* of each */
-#define CHARTS_MOST 48   /* of one part of the page */
+#define CHARTS_MOST 48 /* of one part of the page */
 
 static bool
 starts(const char *name, const char *with)
@@ -60,9 +58,12 @@ word_of(mete__value *root, const char *path)
 static void
 put_head(mete_buffer *out, const mete__story *story, mete__value *root)
 {
-    mete__page_open(out, mete__page_name(story->folder));
+    static const char *const state[] = {"Cut off after", "Running, after", "Stopped, after",
+                                        "Finished,"};
+    mete__page_open(out, mete__page_name(story->folder), story->state == METE__STORY_RUNS);
     mete_buffer_string(out, "<p class=soft>");
-    mete_buffer_format(out, "%.0f iterations", story->last + 1); /* they count from 0 */
+    mete_buffer_format(out, "<b>%s</b> %.0f iterations", state[story->state],
+                       story->last + 1); /* they count from 0 */
     for (size_t i = 0; i < story->stages; i++) {
         mete_buffer_string(out, i ? " \xe2\x86\x92 " : ": ");
         mete__page_string(out, story->stage[i].name);
@@ -239,7 +240,7 @@ put_events(mete_buffer *out, const mete__story *story)
         mete_json *json = mete_json_parse(line, NULL);
         mete_text event = mete_json_text(mete_json_get(json, "event"));
         if (json && !mete_text_is(event, "checkpoint") && !mete_text_is(event, "stage") &&
-            count < 500) {
+            !mete_text_is(event, "machine") && count < 500) {
             mete_buffer_string(
                 out, count++ ? ""
                              : "<h2>Events</h2>\n<div class=wide><table><tr><th>time<th "
@@ -305,70 +306,6 @@ put_all_charts(mete_buffer *out, const mete__story *story)
                "Band: from the least to the greatest of a part.", rest, 5, false);
 }
 
-/* ---- samples --------------------------------------------------------------------------------- */
-
-struct sample {
-    mete_text line;
-    double reward;
-};
-
-static int
-by_reward(const void *a, const void *b)
-{
-    const struct sample *x = a, *y = b;
-    return (x->reward < y->reward) - (x->reward > y->reward);
-}
-
-static void
-put_sample(mete_buffer *out, const struct sample *sample)
-{
-    mete_json *json = mete_json_parse(sample->line, NULL);
-    mete_buffer_string(out, "<div class=sample><p class=soft>");
-    mete__page_text(out, mete_json_text(mete_json_get(json, "prompt")));
-    mete_buffer_string(out, "</p><p>");
-    mete__page_text(out, mete_json_text(mete_json_get(json, "response")));
-    mete_buffer_string(out, "</p>");
-    const mete_json *nodes = mete_json_get(json, "nodes");
-    for (const mete_json *m = mete_json_first(nodes); m; m = mete_json_next(m)) {
-        mete_buffer_string(out, "<span class=chip>");
-        mete__page_text(out, mete_json_key(m));
-        mete_buffer_string(out, " ");
-        mete__page_number(out, mete_json_number(m));
-        mete_buffer_string(out, "</span>");
-    }
-    mete_buffer_string(out, "</div>\n");
-    mete_json_free(json);
-}
-
-static void
-put_samples(mete_buffer *out, const mete__story *story)
-{
-    struct sample sample[SAMPLES_READ];
-    mete_text all = mete_buffer_view(&story->samples), line;
-    size_t count = 0, at = 0, seen = 0;
-    while (mete_text_line(all, &at, &line)) {
-        mete_json *json = mete_json_parse(line, NULL);
-        double reward = mete_json_number(mete_json_get(mete_json_get(json, "nodes"), "reward"));
-        if (json && isfinite(reward))
-            sample[seen++ % SAMPLES_READ] = (struct sample){line, reward};
-        mete_json_free(json);
-    }
-    count = seen < SAMPLES_READ ? seen : SAMPLES_READ;
-    if (!count)
-        return;
-    qsort(sample, count, sizeof *sample, by_reward);
-    mete_buffer_format(out,
-                       "<h2>Samples</h2>\n<p class=soft>Of the last %zu kept: the best, then the "
-                       "worst.</p>\n",
-                       count);
-    size_t best = count < SAMPLES_SHOWN ? count : SAMPLES_SHOWN;
-    for (size_t i = 0; i < best; i++)
-        put_sample(out, &sample[i]);
-    mete_buffer_string(out, count > best ? "<p class=soft>The worst</p>\n" : "");
-    for (size_t i = count > best + SAMPLES_SHOWN ? count - SAMPLES_SHOWN : best; i < count; i++)
-        put_sample(out, &sample[i]);
-}
-
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 int
@@ -388,9 +325,13 @@ mete__report_run(const char *folder, mete_buffer *out, mete_error *err)
     put_reasons(out, root);
     put_changes(out, &story);
     put_tree(out, &story, root);
+    mete__page_goodhart(out, &story);
+    mete__page_failures(out, &story);
     put_events(out, &story);
     put_all_charts(out, &story);
-    put_samples(out, &story);
+    mete__page_samples(out, &story);
+    mete__page_costs(out, &story);
+    mete__page_machine(out, &story);
     mete_buffer_string(out, "<h2>Config</h2>\n<details><summary>As resolved</summary><pre>");
     mete__page_text(out, mete_buffer_view(&story.config));
     mete_buffer_string(out, "</pre></details>\n");

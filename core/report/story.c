@@ -1,14 +1,18 @@
 /* story.c - reads a run's folder for its report. */
 #include "report/page.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define METRICS_MOST ((size_t)1 << 30)
-#define FILE_MOST ((size_t)64 << 20)
+#define FILE_MOST (64L << 20)
 #define SERIES_MOST 4096
 
 static bool
@@ -113,14 +117,61 @@ read_metrics(mete__story *story, mete_error *err)
     return status;
 }
 
-/* A file that may be missing. */
+/* A file that may be missing; of a long one the end, from the beginning of a line. */
 static void
 read_other(const mete__story *story, const char *name, mete_buffer *out)
 {
-    char path[4096];
+    char path[4096], part[65536];
     snprintf(path, sizeof path, "%s/%s", story->folder, name);
-    if (mete_file_read(path, FILE_MOST, out, NULL))
-        mete_buffer_clear(out);
+    FILE *file = fopen(path, "rbe");
+    if (!file)
+        return;
+    bool whole = fseek(file, -FILE_MOST, SEEK_END) != 0;
+    if (whole)
+        rewind(file);
+    else
+        while (getc(file) != '\n' && !feof(file))
+            continue;
+    for (size_t n; (n = fread(part, 1, sizeof part, file)) > 0;)
+        mete_buffer_append(out, part, n);
+    fclose(file);
+}
+
+/* Does a process hold the folder's lock? */
+static bool
+is_held(const char *folder)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/lock", folder);
+    int lock = open(path, O_RDONLY | O_CLOEXEC);
+    if (lock < 0)
+        return false;
+    bool held = flock(lock, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
+    close(lock);
+    return held;
+}
+
+/* By the last event that tells, else by the lock. */
+static void
+read_state(mete__story *story)
+{
+    size_t at = 0;
+    mete_text line;
+    story->state = METE__STORY_CUT;
+    while (mete_text_line(mete_buffer_view(&story->journal), &at, &line)) {
+        mete_json *json = mete_json_parse(line, NULL);
+        mete_text event = mete_json_text(mete_json_get(json, "event"));
+        if (mete_text_is(event, "end"))
+            story->state = METE__STORY_ENDED;
+        else if (mete_text_is(event, "interrupted") || mete_text_is(event, "paused"))
+            story->state = METE__STORY_WAITS;
+        else if (mete_text_is(event, "start") || mete_text_is(event, "resume") ||
+                 mete_text_is(event, "error"))
+            story->state = METE__STORY_CUT;
+        mete_json_free(json);
+    }
+    if (story->state == METE__STORY_CUT && is_held(story->folder))
+        story->state = METE__STORY_RUNS;
 }
 
 int
@@ -135,6 +186,8 @@ mete__story_read(const char *folder, mete__story *out, mete_error *err)
     read_other(out, "config.cfg", &out->config);
     read_other(out, "journal.jsonl", &out->journal);
     read_other(out, "samples.jsonl", &out->samples);
+    read_other(out, "timing.jsonl", &out->timing);
+    read_state(out);
     int status = read_metrics(out, err);
     if (status)
         mete__story_free(out);
@@ -156,6 +209,7 @@ mete__story_free(mete__story *story)
     mete_buffer_free(&story->config);
     mete_buffer_free(&story->journal);
     mete_buffer_free(&story->samples);
+    mete_buffer_free(&story->timing);
     *story = (mete__story){0};
 }
 

@@ -209,7 +209,7 @@ put_dimension(mete_buffer *out, const struct sweep *s, const char *path, const m
     mete_buffer_string(out, "</p>");
 }
 
-/* Of two or three seeds an interval is so wide that it would hide what there is to see: it is cut. */
+/* Of two or three seeds an interval is so wide that it would hide all else: it is cut. */
 static mete__axis
 metric_axis(const struct sweep *s, size_t m)
 {
@@ -346,7 +346,7 @@ mete__report_sweep(const char *folder, mete_buffer *out, mete_error *err)
     struct sweep s = {0};
     int status = sweep_read(folder, &s, err);
     if (!status) {
-        mete__page_open(out, mete__page_name(folder));
+        mete__page_open(out, mete__page_name(folder), false);
         mete_buffer_string(out, "<p class=soft>Sweep of ");
         mete__page_text(out, mete_json_text(mete_json_get(s.json, "config")));
         mete_buffer_format(out, ": %zu trials, ", s.trials);

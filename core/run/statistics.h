@@ -48,14 +48,15 @@ int mete__bootstrap(const double *x, const size_t *size, size_t strata, mete__es
 /* The t that |Student's t| of `freedom` >= 1 degrees stays below with probability `confidence`. */
 double mete__student(double confidence, size_t freedom);
 /* mean -+ t sd / sqrt(n), t of n - 1 degrees: exact for normal values, of any n. lo and hi are NaN
- * when n < 2. 95% covers, over samples of (normal, uniform, t5, exponential) values, at n = 5
- * COVER5, at n = 10 COVER10, at n = 30 COVER30: of values as skewed as an exponential's too
- * seldom. Paired differences of like runs are near symmetric. */
+ * when n < 2. How often a nominal 95% covers (20,000 samples each; normal, uniform, t5, exponential
+ * values): n = 5: .95 .93 .96 .88; 10: .95 .95 .95 .90; 30: .95 .95 .95 .93. So of values as skewed
+ * as an exponential's it is too short below n = 30; paired differences of like runs are near
+ * symmetric. */
 void mete__mean_interval(const double *x, size_t n, double confidence, mete__interval *out);
 /* The confidence to ask of mete__bootstrap so that a percentile interval of n values is as wide as
- * Student's is of a mean (Hesterberg's expansion); `confidence` itself when n < 2. With it 95% of an
- * interquartile mean covers, over the same values, at n = 5 IQM5, at n = 10 IQM10, at n = 30
- * IQM30. */
+ * Student's is of a mean (Hesterberg's expansion); `confidence` itself when n < 2. With it 95% of
+ * an interquartile mean covers (3,000 samples each, of the same): n = 5: .94 .93 .94 .95;
+ * 10: .97 .97 .97 .97; 30: .96 .95 .96 .95. */
 double mete__expanded(double confidence, size_t n);
 
 /* Two-sided p-value of paired differences d under "their signs are chance": the share of sign
