@@ -30,7 +30,10 @@ static const char usage[] =
     "  an example       rubrics, prompt and response (or completion): HealthBench\n"
     "  a labelled one   rubric, prompt, completion and binary_labels: HealthBench's "
     "meta-evaluation\n"
-    "Of a pair a tie is no win. Intervals are of 95%, by resampling cases.\n\n"
+    "Of RewardBench's subsets the sections are scored as published, of RewardBench 2's the Ties; "
+    "of\n"
+    "one to many also what best of n would choose. Of a pair a tie is no win. Intervals are of "
+    "95%, by resampling cases.\n\n"
     "  --set PATH=VALUE  change one value of the config; repeatable\n"
     "  --threads N       worker threads; the results are the same for any number\n"
     "  --json            print one JSON object\n"
@@ -214,6 +217,22 @@ one_of(const mete_json *record, const char *first, const char *second)
     return mete_json_kind(value) ? value : mete_json_get(record, second);
 }
 
+/* "ref:N" and "tied:N" of RewardBench 2. */
+static int
+tie_of(const mete_json *record, size_t *prompt)
+{
+    mete_text id = mete_json_text(mete_json_get(record, "id"));
+    size_t head = id.length > 4 && memcmp(id.data, "ref:", 4) == 0    ? 4
+                  : id.length > 5 && memcmp(id.data, "tied:", 5) == 0 ? 5
+                                                                      : 0;
+    double number;
+    if (!head || !mete_number_parse((mete_text){id.data + head, id.length - head}, 0, &number) ||
+        !(number >= 0 && number < 1e15))
+        return 0;
+    *prompt = (size_t)number;
+    return head == 4 ? 1 : 2;
+}
+
 static int
 take_case(struct mete__bench *b, const mete_json *record)
 {
@@ -237,6 +256,8 @@ take_case(struct mete__bench *b, const mete_json *record)
                        .rejected = rejected,
                        .matrix = chosen == 3 && rejected == 3 &&
                                  !mete_json_kind(mete_json_get(record, "num_correct"))};
+    item.tie = tie_of(record, &item.prompt);
+    item.matrix = item.matrix && !item.tie;
     item.subset = subset_of(b, record, item.matrix);
     if (item.subset == SIZE_MAX)
         return -1;
@@ -340,7 +361,7 @@ is_whole(const struct mete__bench *b, const mete__case *item)
     return true;
 }
 
-enum { PAIRS, LONGER, SHORTER, HARD, NORMAL, EASY, MATRIX, BEST, FIGURES };
+enum { PAIRS, LONGER, SHORTER, HARD, NORMAL, EASY, MATRIX, BEST, BEST_OF, FIGURES = BEST_OF + 7 };
 static const char *const figure_name[FIGURES] = {[PAIRS] = "accuracy",
                                                  [LONGER] = "accuracy, chosen longer",
                                                  [SHORTER] = "accuracy, chosen shorter",
@@ -348,7 +369,14 @@ static const char *const figure_name[FIGURES] = {[PAIRS] = "accuracy",
                                                  [NORMAL] = "normal",
                                                  [EASY] = "easy",
                                                  [MATRIX] = "mean",
-                                                 [BEST] = "best of many"};
+                                                 [BEST] = "best of many",
+                                                 [BEST_OF] = "gold of best of 1",
+                                                 "gold of best of 2",
+                                                 "gold of best of 4",
+                                                 "gold of best of 8",
+                                                 "gold of best of 16",
+                                                 "gold of best of 32",
+                                                 "gold of best of 64"};
 
 /* What a case adds to a figure, NaN: nothing. */
 static double
@@ -363,6 +391,14 @@ figure(const struct mete__bench *b, const mete__case *item, int which)
         mete__bench_matrix(score, &value[0], &value[1], &value[2]);
         value[3] = (value[0] + value[1] + value[2]) / 3;
         return which >= HARD && which <= MATRIX ? value[which - HARD] : NAN;
+    }
+    if (item->tie)
+        return NAN;
+    if (!pair && which >= BEST_OF) {
+        size_t n = (size_t)1 << (which - BEST_OF);
+        return n <= item->chosen + item->rejected
+                   ? mete__bench_best_of(score, item->chosen, item->rejected, n)
+                   : NAN;
     }
     if (!pair)
         return which == BEST ? mete__bench_best(score, item->chosen, item->rejected) : NAN;
@@ -456,6 +492,113 @@ put_subset(const struct mete__bench *b, size_t subset, double *scratch, mete_buf
         mete_buffer_byte(json, '}');
 }
 
+/* ---- suites ---------------------------------------------------------------------------------- */
+
+static void
+put_figure(mete_buffer *json, const char *key, const char *name, const struct shown *s)
+{
+    if (!json) {
+        printf("%-28s %-26s %6zu  %6.4f", key, name, s->cases, s->interval.point);
+        if (isfinite(s->interval.lo))
+            printf(" [%6.4f, %6.4f]", s->interval.lo, s->interval.hi);
+        putchar('\n');
+        return;
+    }
+    mete_json_put_text(json, mete_text_from(key));
+    mete_buffer_format(json, ":{\"cases\":%zu", s->cases);
+    mete__put_number(json, "value", s->interval.point);
+    mete__put_number(json, "low", s->interval.lo);
+    mete__put_number(json, "high", s->interval.hi);
+    mete_buffer_byte(json, '}');
+}
+
+/* A section's weighted mean, with the normal interval of a stratified mean. */
+static struct shown
+measure_section(const struct mete__bench *b, size_t section, double *scratch)
+{
+    struct shown all = {0};
+    double sum = 0, weights = 0, variance = 0, weight;
+    for (size_t k = 0; k < b->subset.count; k++) {
+        size_t of;
+        if (!mete__bench_section(b->subset.item[k], &of, &weight) || of != section)
+            continue;
+        struct shown s = measure(b, k, PAIRS, scratch);
+        if (!s.cases)
+            continue;
+        double share = s.interval.point;
+        all.cases += s.cases;
+        sum += weight * share;
+        weights += weight;
+        variance += weight * weight * share * (1 - share) / (double)s.cases;
+    }
+    double half = 1.96 * sqrt(variance) / weights;
+    all.interval = (mete__interval){sum / weights - half, sum / weights, sum / weights + half};
+    return all;
+}
+
+/* RewardBench's sections, those that have a subset in the files, and the mean of all four. */
+static void
+put_sections(const struct mete__bench *b, double *scratch, mete_buffer *json)
+{
+    struct shown mean = {.interval = {NAN, 0, NAN}};
+    size_t shown = 0;
+    for (size_t k = 0; k < METE__SECTIONS; k++) {
+        struct shown s = measure_section(b, k, scratch);
+        if (!s.cases)
+            continue;
+        if (json)
+            mete_buffer_string(json, shown ? "," : ",\"sections\":{");
+        put_figure(json, mete__bench_section_name[k], "section, weighted", &s);
+        mean.cases += s.cases;
+        mean.interval.point += s.interval.point / METE__SECTIONS;
+        shown++;
+    }
+    if (shown == METE__SECTIONS) {
+        if (json)
+            mete_buffer_byte(json, ',');
+        put_figure(json, "RewardBench", "mean of the sections", &mean);
+    }
+    if (json)
+        mete_buffer_string(json, shown ? "}" : "");
+}
+
+/* RewardBench 2's Ties, and the mean over it and the other subsets. */
+static void
+put_ties(const struct mete__bench *b, double *scratch, mete_buffer *json)
+{
+    mete__tie *tie = calloc(b->items + 1, sizeof *tie);
+    struct shown ties = {.interval = {NAN, NAN, NAN}}, mean = ties;
+    double sum = 0, subsets = 1;
+    for (size_t i = 0; tie && i < b->items; i++) {
+        const mete__case *item = &b->item[i];
+        if (!item->tie || !is_whole(b, item))
+            continue;
+        tie[ties.cases] = mete__bench_tie(b->score + item->first, item->chosen, item->rejected);
+        tie[ties.cases].tied = item->tie == 2;
+        tie[ties.cases++].prompt = item->prompt;
+    }
+    if (ties.cases) {
+        ties.interval.point = sum = mete__bench_ties(tie, ties.cases);
+        mean.cases = ties.cases;
+        for (size_t k = 0; k < b->subset.count; k++) {
+            struct shown s = measure(b, k, BEST, scratch);
+            sum += s.cases ? s.interval.point : 0;
+            subsets += s.cases > 0;
+            mean.cases += s.cases;
+        }
+        mean.interval.point = sum / subsets;
+        if (json)
+            mete_buffer_string(json, ",\"reward_bench_2\":{");
+        put_figure(json, "Ties", "score of ties", &ties);
+        if (json)
+            mete_buffer_byte(json, ',');
+        put_figure(json, "RewardBench 2", "mean of the subsets", &mean);
+        if (json)
+            mete_buffer_byte(json, '}');
+    }
+    free(tie);
+}
+
 /* The figures of cases of order, in JSON as members. */
 static bool
 put_order(const struct mete__bench *b, mete_buffer *json)
@@ -478,6 +621,8 @@ put_order(const struct mete__bench *b, mete_buffer *json)
     put_subset(b, SIZE_MAX, scratch, json);
     if (json)
         mete_buffer_byte(json, '}');
+    put_sections(b, scratch, json);
+    put_ties(b, scratch, json);
     if (measure_pairs(b, &f, &auroc)) {
         const char *const name[] = {"ties", "auroc", "brier", "nll", "calibration_error"};
         const double value[] = {f.ties, auroc, f.brier, f.nll, f.ece};

@@ -13,8 +13,11 @@ typedef struct mete__case {
     size_t first; /* of its scores */
     size_t chosen, rejected;
     size_t subset;
-    bool matrix; /* three styles each, plainest first (RM-Bench) */
-    int longer;  /* a pair: 1 the chosen one has more bytes, -1 the rejected one, 0 neither */
+    bool matrix;   /* three styles each, plainest first (RM-Bench) */
+    int tie;       /* of RewardBench 2's Ties: 1 with one right answer ("ref:N"), 2 with several
+                    ("tied:N"); 0: none of them */
+    size_t prompt; /* its N */
+    int longer;    /* a pair: 1 the chosen one has more bytes, -1 the rejected one, 0 neither */
 } mete__case;
 
 /* Distinct names, by the order they were first seen in. */
@@ -115,6 +118,11 @@ void mete__bench_matrix(const double *score, double *hard, double *normal, doubl
 /* One to many (RewardBench 2): the share of the highest scores that are chosen ones. */
 double mete__bench_best(const double *score, size_t chosen, size_t rejected);
 
+/* The expected share of chosen ones among the best by score of n drawn out of all without
+ * replacement, ties drawn from evenly: gold of best-of-n without bias. KL to the drawn from is
+ * log n - (n - 1) / n. n is at most chosen + rejected. */
+double mete__bench_best_of(const double *score, size_t chosen, size_t rejected, size_t n);
+
 /* HealthBench (Arora et al. 2025): the mean of x [n], clipped to [0, 1], and the standard deviation
  * (divided by the number of them) of the clipped means of 1000 resamples; drawn by `key`. */
 typedef struct mete__clipped {
@@ -132,5 +140,26 @@ typedef struct mete__balanced {
     double met, unmet, mean;
 } mete__balanced;
 mete__balanced mete__bench_balanced(const mete__agreement *count);
+
+/* ---- suites (bench_suites.c) ----------------------------------------------------------------- */
+
+/* RewardBench: a section's score is the mean of its subsets' accuracies, each weighing as many
+ * pairs as the benchmark counts it for. False: no subset of it is called so. */
+enum { METE__SECTIONS = 4 };
+extern const char *const mete__bench_section_name[METE__SECTIONS];
+bool mete__bench_section(const char *subset, size_t *section, double *weight);
+
+/* A case of RewardBench 2's Ties: how far right answers lie apart, and the worst of them above the
+ * best wrong one. */
+typedef struct mete__tie {
+    bool tied;
+    size_t prompt;
+    double spread, gap;
+} mete__tie;
+mete__tie mete__bench_tie(const double *score, size_t chosen, size_t rejected);
+/* .3 accuracy (gap > 0) of tied + .3 of ref + .2 share with gap > spread + .2 the same with the
+ * lesser gap of the tied case and its ref + .01 mean of tanh(that gap / spread - 1), 0 where it is
+ * none; the last three over prompts that have both. */
+double mete__bench_ties(const mete__tie *tie, size_t n);
 
 #endif
