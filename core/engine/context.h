@@ -17,12 +17,21 @@ enum mete__phase {
     METE__SAVING = 1u << 3
 };
 
+/* What a node found in a row (mete_row_note). */
+typedef struct mete__note {
+    size_t row;
+    const char *text;
+    double value;
+    struct mete__note *next;
+} mete__note;
+
 /* The scores of one node on a frame's batch. `at` is the size of the arrays. */
 typedef struct mete__result {
     mete_scores scores;
     double **signal;     /* [declareds], each by its level */
     const char **reason; /* [episodes], lazily; NULL: none */
-    char *state;         /* [episodes x episode_size] working copies; NULL: none kept */
+    mete__note *note, *last_note;
+    char *state; /* [episodes x episode_size] working copies; NULL: none kept */
     bool done;
 } mete__result;
 
@@ -138,6 +147,7 @@ struct mete__engine {
     mete__frame *frame; /* of the last mete__score */
     uint64_t iteration;
     bool timed;
+    size_t noted; /* rows before it are worth mete_row_note */
     pthread_mutex_t lock;
     mete__errors *errors;              /* while opening */
     const char *clone_path, *clone_of; /* while a clone is built: its path, and the original's */

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "engine/config.h"
 #include "engine/loader.h"
+#include <mete/text.h>
 #include <stdbool.h>
 
 typedef struct mete__engine mete__engine;
@@ -200,6 +201,11 @@ int mete__score(mete__engine *engine, mete_node *root, const mete_batch *batch, 
 const mete_scores *mete__node_scores(const mete_node *node);
 /* Values of one declared signal of the node on the last scored batch. */
 const double *mete__node_signal(const mete_node *node, size_t declared);
+/* Rows before `rows` become samples: what nodes note of them (mete_row_note) is kept. */
+void mete__engine_notes(mete__engine *engine, size_t rows);
+/* Appends what the node noted of the row in the last mete__score, [{"text":...,"value":...},...];
+ * false, and nothing, where that is nothing. */
+bool mete__node_notes(const mete_node *node, size_t row, mete_buffer *out);
 /* Reason of a row that is not valid, or "". */
 const char *mete__node_reason(const mete_node *node, size_t row);
 /* `update` of every node that learns online, in tree order, with the scores of the last

@@ -63,6 +63,7 @@ result_make(mete__frame *frame, const mete_node *node, mete__result *result)
     if (node->spread)
         scores->spread = mete__arena_zero(arena, batch->episodes * sizeof(double));
     result->reason = NULL;
+    result->note = result->last_note = NULL;
     result->signal = mete__arena_take(arena, node->declareds * sizeof *result->signal);
     if (!scores->episode || !scores->status || !result->signal || (node->per_step && !scores->step))
         return false;
@@ -468,6 +469,55 @@ mete_row_fail(mete_ctx *cx, size_t row, int status, const char *format, ...)
     if (result->reason)
         result->reason[at] = mete__arena_string(frame->arena, message, strlen(message));
     pthread_mutex_unlock(&frame->engine->lock);
+}
+
+void
+mete__engine_notes(mete__engine *engine, size_t rows)
+{
+    engine->noted = rows;
+}
+
+void
+mete_row_note(mete_ctx *cx, size_t row, mete_text text, double value)
+{
+    mete__frame *frame = cx->frame;
+    size_t at = frame ? cx->chunk->row + row : 0;
+    if (!frame || row >= cx->batch->episodes || at >= frame->engine->noted)
+        return;
+    mete__result *result = &frame->result[cx->node->private_->number];
+    pthread_mutex_lock(&frame->engine->lock);
+    mete__note *note = mete__arena_zero(frame->arena, sizeof *note);
+    if (note &&
+        (note->text = mete__arena_string(frame->arena, text.data ? text.data : "", text.length))) {
+        note->row = at;
+        note->value = value;
+        *(result->last_note ? &result->last_note->next : &result->note) = note;
+        result->last_note = note;
+    }
+    pthread_mutex_unlock(&frame->engine->lock);
+}
+
+bool
+mete__node_notes(const mete_node *node, size_t row, mete_buffer *out)
+{
+    const mete__frame *frame = node->engine->frame;
+    const mete__note *note = frame ? frame->result[node->private_->number].note : NULL;
+    bool any = false;
+    for (; note; note = note->next) {
+        if (note->row != row)
+            continue;
+        mete_buffer_string(out, any ? ",{\"text\":" : "[{\"text\":");
+        mete_json_put_text(out, mete_text_from(note->text));
+        mete_buffer_string(out, ",\"value\":");
+        if (isfinite(note->value))
+            mete_json_put_number(out, note->value);
+        else
+            mete_buffer_string(out, "null");
+        mete_buffer_string(out, "}");
+        any = true;
+    }
+    mete_buffer_string(out, any ? "]" : "");
+    return any;
 }
 
 double *

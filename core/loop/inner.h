@@ -459,6 +459,7 @@ int mete__watch_save(const mete__loop *loop, mete__checkpoint *to, mete_error *e
 int mete__watch_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err);
 
 void mete__stages_read(mete__loop *loop, mete__errors *errors);
+enum { METE__SAMPLES = 4 }; /* rows of a batch that are written as samples */
 int mete__loop_samples(mete__loop *loop, const mete_batch *batch, mete_error *err);
 
 #endif

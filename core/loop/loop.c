@@ -619,6 +619,8 @@ train_once(mete__loop *loop, const mete__stage *stage, mete_error *err)
     mete__timing_lap(loop, METE__LAP_ROLLOUT);
     measure_batch(loop, batch);
     bool scored = loop->reward && !stage->responses;
+    bool sampled = loop->samples_every && loop->done % loop->samples_every == 0;
+    mete__engine_notes(loop->engine, sampled ? METE__SAMPLES : 0);
     int status = scored ? mete__score(loop->engine, loop->reward, batch, err) : METE_OK;
     mete__timing_lap(loop, METE__LAP_SCORE);
     if (!status && scored)
@@ -626,7 +628,8 @@ train_once(mete__loop *loop, const mete__stage *stage, mete_error *err)
     if (!status && scored)
         status = mete__attribute_scores(loop, batch, err);
     mete__timing_lap(loop, METE__LAP_ATTRIBUTION);
-    if (!status && scored && loop->samples_every && loop->done % loop->samples_every == 0)
+    mete__engine_notes(loop->engine, 0);
+    if (!status && scored && sampled)
         status = mete__loop_samples(loop, batch, err);
     if (!status && scored)
         status = mete__watch_look(loop, batch, temperature, err);

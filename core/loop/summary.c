@@ -230,6 +230,25 @@ put_reasons(mete_buffer *out, mete_node *const *node, size_t nodes, size_t row)
     mete_buffer_string(out, count ? "}" : "");
 }
 
+/* What nodes noted of the row: a judge's criteria, say. */
+static void
+put_notes(mete_buffer *out, mete_node *const *node, size_t nodes, size_t row)
+{
+    size_t count = 0;
+    for (size_t k = 0; k < nodes; k++) {
+        mete_buffer notes = mete_buffer_make((size_t)1 << 20);
+        if (node[k]->kind == METE_KIND_REWARD && mete__node_notes(node[k], row, &notes) &&
+            !notes.status) {
+            mete_buffer_string(out, count++ ? "," : ",\"notes\":{");
+            mete_json_put_text(out, mete_text_from(node[k]->path));
+            mete_buffer_string(out, ":");
+            mete_buffer_append(out, notes.data, notes.length);
+        }
+        mete_buffer_free(&notes);
+    }
+    mete_buffer_string(out, count ? "}" : "");
+}
+
 /* The bytes of the response each step stands for, and what nodes that value steps give each; of
  * rows that are not too long for a line of a file. */
 static void
@@ -263,7 +282,7 @@ put_steps(mete_buffer *out, const mete_batch *batch, mete_node *const *node, siz
 int
 mete__loop_samples(mete__loop *loop, const mete_batch *batch, mete_error *err)
 {
-    size_t nodes, most = batch->episodes < 4 ? batch->episodes : 4;
+    size_t nodes, most = batch->episodes < METE__SAMPLES ? batch->episodes : METE__SAMPLES;
     mete_node *const *node = mete__engine_nodes(loop->engine, &nodes);
     int status = METE_OK;
     if (!loop->sinks.sample || !batch->response)
@@ -277,6 +296,7 @@ mete__loop_samples(mete__loop *loop, const mete_batch *batch, mete_error *err)
         mete_json_put_text(&out, batch->response[i]);
         put_values(&out, node, nodes, i);
         put_reasons(&out, node, nodes, i);
+        put_notes(&out, node, nodes, i);
         put_steps(&out, batch, node, nodes, i);
         mete_buffer_string(&out, "}");
         if (out.data && !out.status)

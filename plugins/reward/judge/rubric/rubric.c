@@ -103,6 +103,7 @@ judge(mete_ctx *cx, const struct judging *j, size_t g, mete_text text, size_t ro
         double points = criterion_at(table, k)->points, grade = decide(cx, j, g, k, text, row);
         if (isnan(grade))
             return;
+        mete_row_note(cx, row, criterion_at(table, k)->text, grade);
         earned += grade * points;
         possible += points > 0 ? points : 0;
         positive += points > 0;
