@@ -24,7 +24,7 @@
 
 enum { DIFFERENCE, STANDARDISED, SIGMOID, COMPARE };
 enum { MEAN, MEDIAN, LARGEST, LEAST };
-enum { KEEP_SCORES, KEEP_RESPONSES, KEEP_NOTHING };
+enum { KEEP_RESPONSES, KEEP_SCORES, KEEP_NOTHING };
 
 /* What is kept of one prompt. */
 struct kept {
@@ -67,9 +67,9 @@ static const mete_option options[] = {
     METE_INT(struct contrastive, max_tokens, 0, 0, 1 << 20,
              "tokens of a baseline; 0: the model's own limit"),
     METE_REAL(struct contrastive, scale, 1, 1e-9, 1e12, "sigmoid: the difference that counts as 1"),
-    METE_ENUM(struct contrastive, keep, KEEP_SCORES, "scores|responses|nothing",
-              "scores: drawn and scored once; responses: scored each time, for a child that "
-              "learns; nothing: drawn each iteration, for a model that learns"),
+    METE_ENUM(struct contrastive, keep, KEEP_RESPONSES, "responses|scores|nothing",
+              "responses: drawn once, scored each time; scores: scored once, too, for a child that "
+              "never learns; nothing: drawn each iteration, for a model that learns"),
     METE_OPTIONS_END};
 
 /* ---- baselines from a file ------------------------------------------------------------------- */
