@@ -1,7 +1,7 @@
 /* check.c - mete check CONFIG: builds all a config names and says what is wrong, or shows the tree
  * with weights and the columns each node reads.
  */
-#include "cli/selftest.h"
+#include "cli/hard.h"
 #include "cli/sensitivity.h"
 #include "cli/train.h"
 

@@ -1,7 +1,7 @@
 /* hard.c - responses that break careless code, in four groups of three: made the same every time,
  * so that whatever differs between two scorings is the plugin's.
  */
-#include "cli/selftest.h"
+#include "cli/hard.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -36,6 +36,9 @@ mete__hard_make(struct mete__hard *hard)
         return false;
     for (size_t i = 0; i < BIG; i++)
         hard->big[i] = "the quick 12 brown, fox. "[i % 25];
+    hard->json = mete_text_from("\"42\"");
+    for (size_t i = 0; i < METE__HARD_ROWS / METE__HARD_GROUP; i++)
+        hard->prompt[i] = mete_text_from("What is six times seven?");
     for (size_t i = 0; i < METE__HARD_ROWS; i++) {
         hard->what[i] = what[i];
         if (plain[i])
@@ -52,80 +55,102 @@ mete__hard_free(struct mete__hard *hard)
     free(hard->big);
 }
 
-struct filled {
-    int handle;
-    const mete_field *field;
-};
-
-static size_t
-declare(mete__engine *engine, mete__builder *builder, struct filled *out, size_t most)
+void
+mete__hard_begin(mete__engine *engine, mete__builder *builder, const mete__shape *shape,
+                 struct mete__hard_columns *out)
 {
-    size_t count, n = 0;
+    size_t count;
     mete_node *const *node = mete__engine_nodes(engine, &count);
+    mete__builder_shape(builder, shape);
+    out->columns = 0;
     for (size_t i = 0; i < count; i++)
         for (size_t f = 0; f < node[i]->fields; f++) {
             const mete_field *field = &node[i]->field[f];
-            bool seen = !field->name || n == most ||
-                        (field->level != METE_EPISODE && field->level != METE_LIST);
-            for (size_t k = 0; k < n && !seen; k++)
-                seen = strcmp(out[k].field->name, field->name) == 0 &&
-                       out[k].field->level == field->level &&
-                       out[k].field->element == field->element;
-            if (seen)
-                continue;
-            int handle =
-                mete__builder_column(builder, field->name, (mete_level)field->level,
-                                     (mete_type)field->element, METE_EPISODE, METE_SEE_POLICY);
-            if (handle >= 0)
-                out[n++] = (struct filled){handle, field};
+            bool seen = !field->name || out->columns == METE__HARD_COLUMNS ||
+                        (field->level != METE_EPISODE && field->level != METE_LIST &&
+                         (field->level != METE_STEP || field->element != METE_F32));
+            for (size_t k = 0; k < out->columns && !seen; k++)
+                seen = strcmp(out->field[k]->name, field->name) == 0 &&
+                       out->field[k]->level == field->level &&
+                       out->field[k]->element == field->element;
+            int handle = seen ? -1
+                              : mete__builder_column(builder, field->name, (mete_level)field->level,
+                                                     (mete_type)field->element, METE_EPISODE,
+                                                     METE_SEE_POLICY);
+            if (handle >= 0) {
+                out->handle[out->columns] = handle;
+                out->field[out->columns++] = field;
+            }
         }
-    return n;
 }
 
 static bool
-fill(mete__builder *builder, const struct filled *column, size_t row)
+fill(const struct mete__hard *hard, mete__builder *builder, int handle, const mete_field *field,
+     size_t row)
 {
-    const mete_field *field = column->field;
     static const char *const text[] = {"42", "The answer is 42.", "a cat, a dog"};
     mete_text value = mete_text_from(text[row / METE__HARD_GROUP % 3]);
     if (field->element == METE_JSON)
-        value = mete_text_from("\"42\"");
+        value = hard->json;
     if (field->level == METE_LIST) {
         const mete_text item[2] = {value,
                                    field->element == METE_JSON ? value : mete_text_from("word")};
-        return mete__builder_list(builder, column->handle, item, 2) == METE_OK;
+        return mete__builder_list(builder, handle, item, 2) == METE_OK;
     }
     if (field->element == METE_TEXT || field->element == METE_JSON)
-        mete__builder_text(builder, column->handle, value, (mete_type)field->element);
+        mete__builder_text(builder, handle, value, (mete_type)field->element);
     else
-        mete__builder_number(builder, column->handle, 1 + (double)(size_t)(row / METE__HARD_GROUP));
+        mete__builder_number(builder, handle, 1 + (double)(size_t)(row / METE__HARD_GROUP));
     return true;
 }
 
-static bool
-make_batch(const struct mete__hard *hard, mete__engine *engine, mete__builder *builder, size_t from,
-           size_t to)
+bool
+mete__hard_row(const struct mete__hard *hard, const struct mete__hard_columns *columns,
+               mete__builder *builder, size_t i, mete_text response)
 {
-    struct filled column[64];
-    mete__shape shape = {.text = true};
-    mete__builder_shape(builder, &shape);
-    size_t columns = declare(engine, builder, column, 64);
-    for (size_t i = from; i < to; i++) {
-        mete__row row = {.id = i + 1,
-                         .prompt_id = i / METE__HARD_GROUP + 1,
-                         .task_id = i / METE__HARD_GROUP + 1,
-                         .starts = true,
-                         .terminated = true,
-                         .joins = i > from && i % METE__HARD_GROUP != 0,
-                         .prompt = mete_text_from("What is six times seven?"),
-                         .response = hard->response[i]};
-        if (mete__builder_row(builder, &row))
-            return false;
-        for (size_t c = 0; c < columns; c++)
-            if (!fill(builder, &column[c], i))
-                return false;
+    mete__row row = {.id = i + 1,
+                     .prompt_id = i / METE__HARD_GROUP + 1,
+                     .task_id = i / METE__HARD_GROUP + 1,
+                     .starts = true,
+                     .terminated = true,
+                     .joins = mete__builder_rows(builder) && i % METE__HARD_GROUP != 0,
+                     .prompt = hard->prompt[i / METE__HARD_GROUP],
+                     .response = response};
+    bool good = mete__builder_row(builder, &row) == METE_OK;
+    for (size_t c = 0; c < columns->columns && good; c++)
+        if (columns->field[c]->level != METE_STEP)
+            good = fill(hard, builder, columns->handle[c], columns->field[c], i);
+    return good;
+}
+
+/* Where a node reads numbers of steps, every row has two. */
+static bool
+add_steps(const struct mete__hard_columns *columns, mete__builder *builder, size_t row)
+{
+    const float number[2] = {0.5F, (float)(row % METE__HARD_GROUP)};
+    bool good = true, added = false;
+    for (size_t c = 0; c < columns->columns && good; c++) {
+        if (columns->field[c]->level != METE_STEP)
+            continue;
+        if (!added)
+            good = mete__builder_steps(builder, 2, NULL, NULL, NULL, NULL, NULL, NULL) == METE_OK;
+        added = true;
+        mete__builder_numbers(builder, columns->handle[c], number, 2);
     }
-    return true;
+    return good;
+}
+
+bool
+mete__hard_batch(const struct mete__hard *hard, mete__engine *engine, mete__builder *builder,
+                 size_t from, size_t to)
+{
+    struct mete__hard_columns columns;
+    mete__hard_begin(engine, builder, &(mete__shape){.text = true}, &columns);
+    bool good = true;
+    for (size_t i = from; i < to && good; i++)
+        good = mete__hard_row(hard, &columns, builder, i, hard->response[i]) &&
+               add_steps(&columns, builder, i);
+    return good;
 }
 
 bool
@@ -135,7 +160,7 @@ mete__hard_score(mete__engine *engine, const struct mete__hard *hard, size_t fro
     mete_error err = {0};
     mete_node *root = mete__engine_reward(engine);
     mete__builder *builder = mete__builder_new();
-    bool good = builder && make_batch(hard, engine, builder, from, to);
+    bool good = builder && mete__hard_batch(hard, engine, builder, from, to);
     const mete_batch *batch = good ? mete__builder_batch(builder, &err) : NULL;
     good = batch && mete__score(engine, root, batch, &err) == METE_OK;
     const mete_scores *scores = good ? mete__node_scores(root) : NULL;

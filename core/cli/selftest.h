@@ -1,40 +1,37 @@
-/* selftest.h - the difficult batch that selftest and check score. */
+/* selftest.h - what the checks of mete selftest share: the plugin, an engine around it, a line a
+ * check.
+ */
 #ifndef METE_CLI_SELFTEST_H
 #define METE_CLI_SELFTEST_H
 
 #include "cli/cli.h"
 #include "run/checkpoint.h"
 
-#define METE__HARD_ROWS 12
-#define METE__HARD_GROUP 3 /* rows of one prompt */
+typedef struct mete__selftest {
+    const mete__args *args;
+    const mete__plugin *plugin;
+    int failures;
+} mete__selftest;
 
-struct mete__hard {
-    mete_text response[METE__HARD_ROWS];
-    const char *what[METE__HARD_ROWS];
-    char *big;
-};
+/* A line on standard output: what was checked, and why it does not hold. */
+void mete__selftest_tell(mete__selftest *t, bool good, const char *what, const char *why);
+/* ... or why it does not apply. */
+void mete__selftest_skip(const mete__selftest *t, const char *what, const char *why);
 
-bool mete__hard_make(struct mete__hard *hard);
-void mete__hard_free(struct mete__hard *hard);
+/* The smallest config that holds the plugin, and the --set of the command, opened. */
+typedef struct mete__host {
+    mete__config *config;
+    mete__engine *engine;
+} mete__host;
 
-struct mete__scored {
-    double value[METE__HARD_ROWS];
-    uint8_t status[METE__HARD_ROWS];
-    double sum[METE__HARD_ROWS]; /* of the children that are valid, each times its weight */
-};
+bool mete__host_open(const mete__selftest *t, mete__host *host, unsigned threads, mete_error *err);
+void mete__host_close(mete__host *host);
+/* Everything `from` learnt and keeps goes into `to`. */
+bool mete__host_copy(const mete__host *from, mete__host *to, mete_error *err);
 
-/* Scores rows [from, to) of the engine's reward, with a value for each column some node reads. All
- * of these: false with `why`. */
-bool mete__hard_score(mete__engine *engine, const struct mete__hard *hard, size_t from, size_t to,
-                      struct mete__scored *out, char *why, size_t room);
-bool mete__hard_same(const struct mete__scored *a, const struct mete__scored *b,
-                     const struct mete__hard *hard, char *why, size_t room);
-bool mete__hard_finite(const struct mete__scored *s, const struct mete__hard *hard, char *why,
-                       size_t room);
-/* What METE_SUMS declares: each valid row's value is the sum, but for rounding. */
-bool mete__hard_sums(const struct mete__scored *s, const struct mete__hard *hard, char *why,
-                     size_t room);
-/* Cut between groups at every place, each row scores as it did in the whole. */
-bool mete__hard_cut(mete__engine *engine, const struct mete__scored *whole,
-                    const struct mete__hard *hard, char *why, size_t room);
+/* What the contract says of each kind, a file each. */
+void mete__selftest_reward(mete__selftest *t);
+void mete__selftest_rubric(mete__selftest *t);
+void mete__selftest_policy(mete__selftest *t);
+void mete__selftest_environment(mete__selftest *t);
 #endif

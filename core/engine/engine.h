@@ -267,6 +267,10 @@ void mete__engine_snapshot(mete__engine *engine, const char *name, mete_node *po
  * mete__engine_reset; NULL after an error. From one thread at a time. */
 const mete_replies *mete__model_generate(mete_node *model, const mete_request *request,
                                          size_t count, mete_error *err);
+/* The criteria a rubric generator gives each group of the batch, as mete_rubric_of; from outside
+ * any node. They live until mete__engine_reset. */
+const mete_rubric_table *mete__rubric_criteria(mete_node *node, const mete_batch *batch,
+                                               mete_error *err);
 mete_actions *mete__actions_new(const mete_spaces *spaces, const mete_policy_info *info,
                                 size_t lanes);
 void mete__actions_free(mete_actions *actions);

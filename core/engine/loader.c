@@ -29,6 +29,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct loaded {
     struct loaded *next;
     mete__plugin plugin;
+    bool named; /* by its file: goes before what the path holds under its name */
 } * all;
 
 const char *
@@ -292,12 +293,12 @@ no_symbol(const char *file, void *handle, mete_error *err)
 }
 
 /* Loads one file; the lock is held. */
-static const mete__plugin *
+static struct loaded *
 load(const char *file, const char *name, mete_kind kind, mete_error *err)
 {
     for (struct loaded *at = all; at; at = at->next)
         if (strcmp(at->plugin.file, file) == 0)
-            return &at->plugin;
+            return at;
     if (check_file(file, err))
         return NULL;
     void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
@@ -320,7 +321,18 @@ load(const char *file, const char *name, mete_kind kind, mete_error *err)
     }
     entry->next = all;
     all = entry;
-    return &entry->plugin;
+    return entry;
+}
+
+/* A plugin opened by its file. */
+static const mete__plugin *
+named(mete_kind kind, const char *name)
+{
+    for (const struct loaded *at = all; at; at = at->next)
+        if (at->named && at->plugin.as.head.kind == kind &&
+            strcmp(at->plugin.as.head.name, name) == 0)
+            return &at->plugin;
+    return NULL;
 }
 
 static int
@@ -357,19 +369,19 @@ mete__plugin_get(mete_kind kind, const char *name, mete_error *err)
     }
     size_t paths;
     const char *const *path = mete__plugin_path(&paths);
-    const mete__plugin *plugin = NULL;
+    bool found = false;
     pthread_mutex_lock(&lock);
-    size_t i;
-    for (i = 0; i < paths; i++) {
+    const mete__plugin *plugin = named(kind, name);
+    for (size_t i = 0; i < paths && !plugin && !found; i++) {
         char file[4096];
         snprintf(file, sizeof file, "%s/%s/%s.so", path[i], mete__kind_word(kind), name);
-        if (access(file, F_OK) == 0) {
-            plugin = load(file, name, kind, err);
-            break;
+        if ((found = access(file, F_OK) == 0)) {
+            struct loaded *loaded = load(file, name, kind, err);
+            plugin = loaded ? &loaded->plugin : NULL;
         }
     }
     pthread_mutex_unlock(&lock);
-    if (i == paths)
+    if (!plugin && !found)
         tell_unknown(kind, name, err);
     return plugin;
 }
@@ -377,16 +389,20 @@ mete__plugin_get(mete_kind kind, const char *name, mete_error *err)
 const mete__plugin *
 mete__plugin_open(const char *file, mete_error *err)
 {
-    char *full = realpath(file, NULL), name[64];
+    char name[64];
+    char *full = check_file(file, err) ? NULL : realpath(file, NULL);
     if (!full) {
-        mete_error_set(err, METE_EIO, "%s: %s", file, strerror(errno));
+        if (!err->code)
+            mete_error_set(err, METE_EIO, "%s: %s", file, strerror(errno));
         return NULL;
     }
     const char *base = strrchr(full, '/') + 1;
     snprintf(name, sizeof name, "%.*s", (int)strcspn(base, "."), base);
     pthread_mutex_lock(&lock);
-    const mete__plugin *plugin = load(full, name, 0, err);
+    struct loaded *loaded = load(full, name, 0, err);
+    if (loaded)
+        loaded->named = true;
     pthread_mutex_unlock(&lock);
     free(full);
-    return plugin;
+    return loaded ? &loaded->plugin : NULL;
 }

@@ -26,7 +26,8 @@ const char *const *mete__plugin_path(size_t *count);
 /* The plugin `name` of `kind`; loaded at most once. NULL with one sentence in err: not found (with
  * the nearest name), or which check refused it. Thread-safe. */
 const mete__plugin *mete__plugin_get(mete_kind kind, const char *name, mete_error *err);
-/* The plugin in this very file, whatever the path holds (selftest). */
+/* The plugin in this very file, which from now on goes before those of its name on the path;
+ * checked as they are (selftest). */
 const mete__plugin *mete__plugin_open(const char *file, mete_error *err);
 /* Names of all plugins of a kind on the path, sorted, space separated. Caller frees. */
 char *mete__plugin_names(mete_kind kind);

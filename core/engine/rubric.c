@@ -266,3 +266,11 @@ mete_rubric_of(mete_ctx *cx, mete_node *node, const mete_batch *batch)
     pthread_mutex_unlock(&private_->lock);
     return table;
 }
+
+const mete_rubric_table *
+mete__rubric_criteria(mete_node *node, const mete_batch *batch, mete_error *err)
+{
+    mete_ctx cx = mete__ctx_make(node, 0, err);
+    cx.arena = node->engine->arena;
+    return mete_rubric_of(&cx, node, batch);
+}

@@ -19,7 +19,7 @@ extern "C" {
 typedef enum mete_space_kind {
     METE_SPACE_NONE,
     METE_SPACE_DISCRETE,  /* an integer in [0, count) */
-    METE_SPACE_BOX,       /* `size` floats in [low, high] */
+    METE_SPACE_BOX,       /* `size` floats in [low, high]; without bounds where both are 0 */
     METE_SPACE_TEXT,      /* a message */
     METE_SPACE_CANDIDATES /* an index into the lane's list column `candidates` */
 } mete_space_kind;

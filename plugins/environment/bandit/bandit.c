@@ -20,12 +20,16 @@ struct bandit {
     mete_reals mean;
     double noise;
 
-    double *value;  /* [arms], or [arms x dimension] */
-    float *context; /* [lanes x dimension] as shown */
-    uint64_t *episode;
+    double *value;     /* [arms], or [arms x dimension] */
+    float *context;    /* [lanes x dimension] as shown */
+    struct lane *lane; /* [lanes] */
     size_t lanes;
     uint64_t key;
     int best, expected;
+};
+
+struct lane {
+    uint64_t episode, task;
 };
 
 static const mete_option options[] = {
@@ -87,8 +91,8 @@ spaces(mete_ctx *cx, void *self, size_t lanes, mete_spaces *out)
 {
     struct bandit *p = self;
     p->context = mete_alloc(cx, lanes * (size_t)p->dimension * sizeof *p->context);
-    p->episode = mete_alloc(cx, lanes * sizeof *p->episode);
-    if (!p->context || !p->episode)
+    p->lane = mete_alloc(cx, lanes * sizeof *p->lane);
+    if (!p->context || !p->lane)
         return mete_fail(cx, METE_ENOMEM, "out of memory for %zu lanes", lanes);
     p->lanes = lanes;
     out->single_turn = 1;
@@ -102,9 +106,10 @@ spaces(mete_ctx *cx, void *self, size_t lanes, mete_spaces *out)
 
 /* The context of an episode follows from its id alone. */
 static void
-show(struct bandit *p, size_t lane, uint64_t episode, mete_observations *out)
+show(struct bandit *p, size_t lane, struct lane now, mete_observations *out)
 {
-    p->episode[lane] = episode;
+    p->lane[lane] = now;
+    out->prompt_id[lane] = now.task;
     if (p->arms_are != LINEAR) {
         out->observation[lane] = 0;
         return;
@@ -112,7 +117,7 @@ show(struct bandit *p, size_t lane, uint64_t episode, mete_observations *out)
     size_t n = (size_t)p->dimension;
     double norm = 0;
     float *to = p->context + lane * n;
-    mete_rng rng = mete_rng_make(p->key, episode, 1);
+    mete_rng rng = mete_rng_make(p->key, now.episode, 1);
     for (size_t i = 0; i < n; i++) {
         to[i] = (float)mete_rng_normal(&rng);
         norm += (double)to[i] * (double)to[i];
@@ -141,8 +146,7 @@ reset(mete_ctx *cx, void *self, const mete_reset *in, mete_observations *out)
     for (size_t k = 0; k < in->count; k++) {
         if (in->lane[k] >= p->lanes)
             return mete_fail(cx, METE_EPLUGIN, "lane %u of %zu", in->lane[k], p->lanes);
-        show(p, in->lane[k], in->episode[k], out);
-        out->prompt_id[in->lane[k]] = in->task[k];
+        show(p, in->lane[k], (struct lane){in->episode[k], in->task[k]}, out);
     }
     return METE_OK;
 }
@@ -156,7 +160,7 @@ step(mete_ctx *cx, void *self, const mete_actions *in, mete_transitions *out)
         int32_t arm = in->action[lane];
         if (arm < 0 || arm >= p->arms)
             return mete_fail(cx, METE_EINVAL, "took arm %d of %lld", arm, (long long)p->arms);
-        mete_rng rng = mete_rng_make(p->key, p->episode[lane], 2);
+        mete_rng rng = mete_rng_make(p->key, p->lane[lane].episode, 2);
         double mean = mean_of(p, lane, (size_t)arm), most = mean;
         for (size_t a = 0; a < (size_t)p->arms; a++)
             most = fmax(most, mean_of(p, lane, a));
@@ -171,8 +175,9 @@ step(mete_ctx *cx, void *self, const mete_actions *in, mete_transitions *out)
         if (p->arms_are == LINEAR)
             memcpy(out->final_observation + lane * (size_t)p->dimension,
                    p->context + lane * (size_t)p->dimension, (size_t)p->dimension * sizeof(float));
-        show(p, lane, out->episode[lane], out->next);
-        out->next->prompt_id[lane] = out->task[lane];
+        else
+            out->final_observation[lane] = 0;
+        show(p, lane, (struct lane){out->episode[lane], out->task[lane]}, out->next);
     }
     return METE_OK;
 }
@@ -181,17 +186,17 @@ static int
 copy(mete_ctx *cx, const void *self, size_t lane, void *bytes)
 {
     (void)cx;
-    memcpy(bytes, &((const struct bandit *)self)->episode[lane], sizeof(uint64_t));
+    memcpy(bytes, &((const struct bandit *)self)->lane[lane], sizeof(struct lane));
     return METE_OK;
 }
 
 static int
 restore(mete_ctx *cx, void *self, size_t lane, const void *bytes, mete_observations *out)
 {
-    uint64_t episode;
+    struct lane saved;
     (void)cx;
-    memcpy(&episode, bytes, sizeof episode);
-    show(self, lane, episode, out);
+    memcpy(&saved, bytes, sizeof saved);
+    show(self, lane, saved, out);
     return METE_OK;
 }
 
@@ -202,5 +207,5 @@ METE_ENVIRONMENT_PLUGIN(
         "only gold nodes see: optimal_value and expected_value, so that regret is their\n"
         "difference.",
     .reference = "Li, Chu, Langford & Schapire 2010, WWW, arXiv:1003.0146", .options = options,
-    .state_size = sizeof(struct bandit), .lane_size = sizeof(uint64_t), .open = open_bandit,
+    .state_size = sizeof(struct bandit), .lane_size = sizeof(struct lane), .open = open_bandit,
     .spaces = spaces, .reset = reset, .step = step, .copy = copy, .restore = restore);
