@@ -71,7 +71,7 @@ static int
 judge_batch(mete__loop *loop, const mete_batch *batch, mete__judged *out, sums *s, mete_error *err)
 {
     int status = loop->reward ? mete__score(loop->engine, loop->reward, batch, err) : METE_OK;
-    const float *reference = mete__snapshot_vector(loop, "reference");
+    mete_params reference = mete__snapshot_params(loop, "reference");
     if (status)
         return status;
     if (loop->reward) {
@@ -92,12 +92,12 @@ judge_batch(mete__loop *loop, const mete_batch *batch, mete__judged *out, sums *
         if (batch->column[c].level == METE_STEP && strcmp(batch->column[c].name, "reward") == 0)
             for (size_t t = 0; t < batch->steps; t++)
                 s->returned += (double)((const float *)batch->column[c].data)[t];
-    if (!reference || !batch->response || !batch->steps)
+    if (!reference.vector || !batch->response || !batch->steps)
         return METE_OK;
     float *logp = malloc(batch->steps * sizeof *logp);
     if (!logp)
         return mete_error_set(err, METE_ENOMEM, "out of memory");
-    status = mete__logp_under(loop, reference, batch, logp, err);
+    status = mete__logp_under(loop, &reference, batch, logp, err);
     for (size_t t = 0; t < batch->steps && !status; t++)
         s->nll -= (double)logp[t];
     s->tokens += batch->steps;
@@ -116,8 +116,10 @@ score_given(mete__loop *loop, const mete_batch *batch, const float *logp, mete__
         return METE_OK;
     said.logp = logp;
     int status = mete__score(loop->engine, loop->reward, &said, err);
-    if (!status)
+    if (!status) {
         mete__metrics_nodes(&out->metrics, loop->engine, loop->reward, &said, "given/");
+        status = mete__check_failed(loop, &said, &out->metrics, "given/failed", err);
+    }
     mete__engine_reset(loop->engine); /* forgets `said` */
     return status;
 }
@@ -125,13 +127,13 @@ score_given(mete__loop *loop, const mete_batch *batch, const float *logp, mete__
 /* Adds what the policy gives the steps of a batch of given texts, and the bytes they stand for: a
  * policy that cuts a text is asked about what it kept. */
 static int
-weigh_batch(mete__loop *loop, const mete_batch *batch, const float *vector, mete__judged *out,
+weigh_batch(mete__loop *loop, const mete_batch *batch, const mete_params *params, mete__judged *out,
             sums *s, mete_error *err)
 {
     float *logp = malloc((batch->steps + 1) * sizeof *logp);
     if (!logp)
         return mete_error_set(err, METE_ENOMEM, "out of memory");
-    int status = mete__logp_under(loop, vector, batch, logp, err);
+    int status = mete__logp_under(loop, params, batch, logp, err);
     for (size_t t = 0; t < batch->steps && !status; t++)
         s->nll -= (double)logp[t];
     s->tokens += batch->steps;
@@ -163,7 +165,7 @@ weigh_texts(mete__loop *loop, mete__judged *out, sums *s, mete_error *err)
             return err->code;
         if (!batch->episodes)
             break;
-        int status = weigh_batch(loop, batch, params.vector, out, s, err);
+        int status = weigh_batch(loop, batch, &params, out, s, err);
         if (status)
             return status;
     }

@@ -196,7 +196,7 @@ mete__weights_now mete__weights_at(const mete__objective *objective, double iter
 typedef struct mete__minibatch {
     size_t count, heads;
     const float *old_logp, *reference_logp, *advantage, *weight;
-    const float *old_value, *target; /* [count x heads] */
+    const float *old_value, *target; /* [count x heads]; target NaN: there is none */
     /* pair: rows 2k and 2k + 1 are a pair; row r has queries row_begin[r]..row_begin[r + 1] */
     size_t rows;
     const uint32_t *row_begin; /* [rows + 1] */
@@ -375,10 +375,11 @@ int mete__learn(mete__loop *loop, const mete__stage *stage, const mete_batch *ba
  * run.max_failed. */
 int mete__check_failed(mete__loop *loop, const mete_batch *batch, mete__metrics *metrics,
                        const char *name, mete_error *err);
-const float *mete__snapshot_vector(const mete__loop *loop, const char *name);
-/* Log-probability of every step of the batch under a vector -> logp [steps]. */
-int mete__logp_under(mete__loop *loop, const float *vector, const mete_batch *batch, float *logp,
-                     mete_error *err);
+/* The parameters that were kept under a name; vector NULL: none are yet. */
+mete_params mete__snapshot_params(const mete__loop *loop, const char *name);
+/* Log-probability of every step of the batch under these parameters -> logp [steps]. */
+int mete__logp_under(mete__loop *loop, const mete_params *params, const mete_batch *batch,
+                     float *logp, mete_error *err);
 int mete__evaluate(mete__loop *loop, mete__judged *out, mete_error *err);
 void mete__judged_free(mete__judged *judged);
 int mete__judged_save(const mete__judged *judged, const char *name, mete__checkpoint *to,

@@ -22,8 +22,13 @@ save_policy(const mete__loop *loop, mete__checkpoint *to, mete_error *err)
     for (size_t i = 0; i < loop->snapshots && !status; i++) {
         char name[300];
         snprintf(name, sizeof name, "snapshot/%s", loop->snapshot[i].name);
-        if (loop->snapshot[i].taken)
-            status = mete__checkpoint_add(to, name, METE_F32, n, loop->snapshot[i].vector, err);
+        if (!loop->snapshot[i].taken)
+            continue;
+        status = mete__checkpoint_add(to, name, METE_F32, n, loop->snapshot[i].vector, err);
+        snprintf(name, sizeof name, "snapshot/%s/version", loop->snapshot[i].name);
+        int64_t version = (int64_t)loop->snapshot[i].version;
+        if (!status)
+            status = mete__checkpoint_add(to, name, METE_I64, 1, &version, err);
     }
     return status ? status : mete__rollout_save(&loop->train, to, err);
 }
@@ -83,8 +88,11 @@ load_policy(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
             continue;
         if (!s->vector && !(s->vector = calloc(n + 1, sizeof(float))))
             return mete_error_set(err, METE_ENOMEM, "out of memory");
-        s->version = loop->version;
         status = take(from, name, n, s->vector, err);
+        snprintf(name, sizeof name, "snapshot/%s/version", s->name);
+        count = 1;
+        const int64_t *version = mete__checkpoint_get(from, name, METE_I64, &count);
+        s->version = version ? (uint64_t)*version : loop->version;
     }
     return status ? status : mete__rollout_load(&loop->train, from, err);
 }

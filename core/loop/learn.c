@@ -18,8 +18,8 @@ typedef struct job {
     const mete__weights_now *now;
     const mete_batch *batch;
     mete_params params;
-    const float *teacher; /* vector, or NULL */
-    bool rows;            /* the policy is asked row by row */
+    mete_params teacher; /* of match; else its vector is NULL */
+    bool rows;           /* the policy is asked row by row */
     bool reference;
     size_t heads;
     const double *advantage; /* [steps] */
@@ -145,14 +145,11 @@ logits_room(mete__shard *shard, size_t count)
 static int
 ask_teacher(const job *j, mete__shard *shard, mete_query *query, size_t classes)
 {
-    mete_params params = j->params;
-    params.vector = j->teacher;
-    params.version = 0;
     mete_query ask = *query;
     ask.want = METE_WANT_LOGITS;
     mete_outputs out = {.size = sizeof out, .classes = (uint32_t)classes, .logits = shard->teacher};
     mete_tape_reset(shard->teacher_tape);
-    int status = mete__policy_forward(j->loop->policy, &params, &ask, &out, shard->teacher_tape,
+    int status = mete__policy_forward(j->loop->policy, &j->teacher, &ask, &out, shard->teacher_tape,
                                       &shard->err);
     if (!status)
         mete_log_softmax_run(shard->teacher, query->count, classes, NULL);
@@ -291,16 +288,15 @@ run_pieces(job *j, mete_error *err)
 /* ---- log-probabilities under another vector -------------------------------------------------- */
 
 int
-mete__logp_under(mete__loop *loop, const float *vector, const mete_batch *batch, float *logp,
+mete__logp_under(mete__loop *loop, const mete_params *params, const mete_batch *batch, float *logp,
                  mete_error *err)
 {
     struct mete__work *w = mete__work_for(loop, batch, err);
-    job j = {.loop = loop, .batch = batch, .params = mete__loop_params(loop), .logp = logp};
+    job j = {.loop = loop, .batch = batch, .params = *params, .logp = logp};
     if (!w)
         return err->code;
     if (!batch->steps)
         return METE_OK;
-    j.params.vector = vector;
     j.rows = !loop->policy->info.stepwise;
     if (!query_room(w, batch->steps, batch->heads) || (j.rows && !row_room(w, batch->episodes)))
         return mete_error_set(err, METE_ENOMEM, "out of memory for %zu steps", batch->steps);
@@ -466,12 +462,11 @@ mete__learn(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
              .batch = batch,
              .temperature = sampled_at(loop, stage),
              .advantage = w->advantage,
-             .teacher =
-                 o->terms & METE__TERM_MATCH ? mete__snapshot_vector(loop, o->teacher) : NULL,
+             .teacher = mete__snapshot_params(loop, o->teacher),
              .rows = pairs || !loop->policy->info.stepwise,
-             .reference = !o->reference_free && mete__snapshot_vector(loop, "reference"),
+             .reference = !o->reference_free && mete__snapshot_params(loop, "reference").vector,
              .heads = critic ? loop->policy->info.heads : 0};
-    if ((o->terms & METE__TERM_MATCH) && !j.teacher)
+    if ((o->terms & METE__TERM_MATCH) && !j.teacher.vector)
         return mete_error_set(err, METE_EINVAL, "no snapshot '%s' is taken yet to match",
                               o->teacher);
     size_t all = j.rows ? w->units : w->count;
@@ -520,7 +515,7 @@ mete__gradient(mete__loop *loop, const mete__stage *stage, const mete_batch *bat
              .temperature = sampled_at(loop, stage),
              .advantage = advantage,
              .rows = !loop->policy->info.stepwise,
-             .reference = !terms.reference_free && mete__snapshot_vector(loop, "reference")};
+             .reference = !terms.reference_free && mete__snapshot_params(loop, "reference").vector};
     size_t steps = batch->step_begin[from + count] - batch->step_begin[from];
     if (!query_room(w, steps, batch->heads) || !row_room(w, count))
         return mete_error_set(err, METE_ENOMEM, "out of memory for %zu steps", steps);

@@ -23,13 +23,17 @@ mete__loop_params(const mete__loop *loop)
                          .version = loop->version};
 }
 
-const float *
-mete__snapshot_vector(const mete__loop *loop, const char *name)
+mete_params
+mete__snapshot_params(const mete__loop *loop, const char *name)
 {
+    mete_params params = mete__loop_params(loop);
+    params.vector = NULL;
     for (size_t i = 0; i < loop->snapshots; i++)
-        if (loop->snapshot[i].taken && strcmp(loop->snapshot[i].name, name) == 0)
-            return loop->snapshot[i].vector;
-    return NULL;
+        if (loop->snapshot[i].taken && strcmp(loop->snapshot[i].name, name) == 0) {
+            params.vector = loop->snapshot[i].vector;
+            params.version = loop->snapshot[i].version;
+        }
+    return params;
 }
 
 void

@@ -348,6 +348,10 @@ mete__objective_terms(const mete__objective *objective, const mete__weights_now 
             adjoint->entropy[i] = terms & METE__TERM_ENTROPY ? (float)(-now->entropy * w) : 0;
         for (size_t h = 0; adjoint->value && h < m->heads; h++) {
             size_t at = i * m->heads + h;
+            if (isnan(m->target[at])) {
+                adjoint->value[at] = 0;
+                continue;
+            }
             losses->value +=
                 w * value_term(now->value_clip, (double)out->value[at], (double)m->old_value[at],
                                (double)m->target[at], &slope);

@@ -74,8 +74,10 @@ stream_advantage(struct mete__work *w, const mete__objective *o, const mete_batc
         flat = row_advantage(w, o, batch, target);
     }
     for (size_t t = 0; t < batch->steps; t++)
-        if (!w->stream_valid[batch->step_row[t]])
+        if (!w->stream_valid[batch->step_row[t]]) {
             w->stream[t] = 0;
+            target[t] = NAN; /* the critic's head learns nothing of it */
+        }
     return flat;
 }
 
@@ -202,12 +204,15 @@ mete__streams(mete__loop *loop, const mete__objective *o, const mete_batch *batc
     double gamma = mete__schedule_at(&o->gamma, iteration);
     double lambda = mete__schedule_at(&o->lambda, iteration);
     memset(w->advantage, 0, batch->steps * sizeof *w->advantage);
+    for (size_t k = 0; k < (batch->heads ? batch->heads : 1) * w->steps; k++)
+        w->target[k] = NAN; /* a head that no stream has learns nothing */
     int status = own_streams(loop, o, batch, gamma, lambda, err);
     if (status)
         return status;
     /* The root comes last: its groups without spread and its critic's targets are the ones kept. */
     step_rewards(w, loop->reward, batch);
-    if (o->kl_in_reward && (o->terms & METE__TERM_KL) && mete__snapshot_vector(loop, "reference"))
+    if (o->kl_in_reward && (o->terms & METE__TERM_KL) &&
+        mete__snapshot_params(loop, "reference").vector)
         charge_kl(w, o, batch, mete__schedule_at(&o->kl, iteration));
     size_t flat = stream_advantage(w, o, batch, gamma, lambda, 0);
     for (size_t t = 0; t < batch->steps; t++)

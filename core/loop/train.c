@@ -315,14 +315,14 @@ mete__train_batch(mete__loop *loop, const mete__stage *stage, const mete_batch *
     if (!w)
         return err->code;
     int status = count_rows(loop, batch, scored, err);
-    const float *reference = NULL;
+    bool wants = scored && mete__watch_wants_kl(loop);
     if (o->terms & (METE__TERM_KL | METE__TERM_PAIR | METE__TERM_IMPLICIT) && !o->reference_free)
-        reference = mete__snapshot_vector(loop, "reference");
-    if (!reference && scored && mete__watch_wants_kl(loop))
-        reference = mete__snapshot_vector(loop, "reference");
-    if (!status && reference)
-        status = mete__logp_under(loop, reference, batch, w->reference, err);
-    if (!status && reference && batch->logp && !stage->responses)
+        wants = true;
+    mete_params reference = mete__snapshot_params(loop, "reference");
+    wants = wants && reference.vector;
+    if (!status && wants)
+        status = mete__logp_under(loop, &reference, batch, w->reference, err);
+    if (!status && wants && batch->logp && !stage->responses)
         measure_reference(loop, batch);
     bool streams = o->terms & (METE__TERM_RATIO | METE__TERM_VALUE | METE__TERM_IMPLICIT);
     if (!status && streams)

@@ -88,7 +88,8 @@ struct mete__watch {
     float *logp; /* [steps] */
     size_t steps;
     float *previous; /* [parameters] those before the last step, in the runs that watch gold */
-    bool stepped;    /* `step` is of this batch */
+    int64_t previous_version;
+    bool stepped; /* `step` is of this batch */
     bool stops;
 };
 
@@ -868,8 +869,11 @@ mete__watch_look(mete__loop *loop, const mete_batch *batch, double temperature, 
     if (!w->previous || (batch->steps && !w->logp))
         return mete_error_set(err, METE_ENOMEM, "out of memory for the watch");
     w->stepped = !first;
+    mete_params previous = mete__loop_params(loop);
+    previous.vector = w->previous;
+    previous.version = (uint64_t)w->previous_version;
     if (!first)
-        status = mete__logp_under(loop, w->previous, batch, w->logp, err);
+        status = mete__logp_under(loop, &previous, batch, w->logp, err);
     for (size_t i = 0; i < batch->episodes && !first && !status; i++) {
         double s = 0;
         for (size_t t = batch->step_begin[i]; t < batch->step_begin[i + 1]; t++)
@@ -878,6 +882,7 @@ mete__watch_look(mete__loop *loop, const mete_batch *batch, double temperature, 
         w->step[i] = exp(fmin(-s, 40));
     }
     memcpy(w->previous, loop->parameter, bytes);
+    w->previous_version = (int64_t)loop->version;
     return status;
 }
 
@@ -965,6 +970,9 @@ mete__watch_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err)
     if (!status && w->previous)
         status = mete__checkpoint_add(to, "watch/previous", METE_F32, loop->parameters, w->previous,
                                       err);
+    if (!status && w->previous)
+        status = mete__checkpoint_add(to, "watch/previous/version", METE_I64, 1,
+                                      &w->previous_version, err);
     return status;
 }
 
@@ -988,6 +996,10 @@ mete__watch_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err
         if (!w->previous)
             return mete_error_set(err, METE_ENOMEM, "out of memory for the watch");
         memcpy(w->previous, previous, parameters * sizeof(float));
+        size_t one = 1;
+        const int64_t *version =
+            mete__checkpoint_get(from, "watch/previous/version", METE_I64, &one);
+        w->previous_version = version ? *version : (int64_t)loop->version;
     }
     memcpy(&w->now, now, sizeof w->now);
     memcpy(w->part, part, all * sizeof(double));

@@ -147,5 +147,5 @@ METE_RUBRIC_PLUGIN(dynamic, "1.0",
                    "criteria a model writes for each prompt, before any response is seen",
                    .doc = "models = { writer = { use = \"openai\"; ... }; };\n"
                           "generator = { use = \"dynamic\"; model = \"writer\"; };\n",
-                   .reference = "arXiv:2410.21545", .options = options,
-                   .state_size = sizeof(struct dynamic), .generate = generate);
+                   .reference = "Gupta et al. 2025, CARMO, Findings of ACL, arXiv:2410.21545",
+                   .options = options, .state_size = sizeof(struct dynamic), .generate = generate);

@@ -400,5 +400,5 @@ METE_RUBRIC_PLUGIN(
     .doc = "generator = { use = \"retrieve\"; bank = \"cases.jsonl\"; cases = 4; most = 12; };\n"
            "A line of the bank: {\"prompt\": \"...\", \"rubrics\": [{\"criterion\": \"Says when to "
            "see a doctor\", \"points\": 5}]}\n",
-    .reference = "arXiv:2510.15859", .options = options, .state_size = sizeof(struct retrieve),
-    .open = open_retrieve, .generate = generate);
+    .reference = "Wang et al. 2025, InfiMed-ORBIT, arXiv:2510.15859", .options = options,
+    .state_size = sizeof(struct retrieve), .open = open_retrieve, .generate = generate);

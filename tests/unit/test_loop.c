@@ -148,6 +148,15 @@ failed_rows_leave_their_stream(void)
     CU_ASSERT(failing.status == METE_OK && scoring.status == METE_OK);
     CU_ASSERT(same_parameters(&without, &failing));
     CU_ASSERT(!same_parameters(&without, &scoring));
+    /* Nor does a head of its own learn anything of them: it stays as a head that no stream has. */
+    struct outcome spare = run(pole("heads = 2;", "steps / 10", ""), 1);
+    struct outcome lost = run(
+        pole("heads = 2;", "1 / (steps < 0)", "node = { stream = { coef = 0.0; head = 1; }; };"),
+        1);
+    CU_ASSERT(spare.status == METE_OK && lost.status == METE_OK);
+    CU_ASSERT(same_parameters(&spare, &lost));
+    release(&spare);
+    release(&lost);
     release(&without);
     release(&failing);
     release(&scoring);
@@ -179,6 +188,42 @@ too_many_failures(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(out.message, "run.max_failed = 0.2"));
     CU_ASSERT_PTR_NOT_NULL(strstr(out.message, "the expression gives inf"));
     release(&out);
+    /* In held-out episodes too, before anything is learnt. */
+    out = run("run = { iterations = 2; max_failed = 0.2; };"
+              "env = { use = \"cartpole\"; lanes = 4; steps = 32; };"
+              "policy = { use = \"mlp\"; };"
+              "reward = { use = \"expr\"; value = \"1 / (steps < 9)\"; };"
+              "objective = { use = \"ppo\"; }; evaluate = { episodes = 8; };"
+              "snapshots = { reference = { at = \"start\"; }; };",
+              1);
+    CU_ASSERT_EQUAL(out.status, METE_EDATA);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out.message, "8 of 8 episodes could not be scored"));
+    release(&out);
+}
+
+/* A snapshot goes on as the version it was taken of, not as the one a run was resumed at. */
+static void
+snapshots_keep_their_version(void)
+{
+    const char *text = "run = { seed = 7; iterations = 4; };"
+                       "env = { use = \"cartpole\"; lanes = 4; steps = 32; };"
+                       "policy = { use = \"mlp\"; }; reward = { use = \"environment\"; };"
+                       "snapshots = { old = { at = \"start\"; every = 2; }; };"
+                       "objective = { use = \"ppo\"; epochs = 1; };";
+    mete_error err = {0};
+    struct opened first = open_loop(text), second = open_loop(text);
+    mete__checkpoint *checkpoint = mete__checkpoint_new();
+    while (mete__loop_done(first.loop) < 3)
+        CU_ASSERT_EQUAL_FATAL(mete__loop_step(first.loop, &err), METE_OK);
+    uint64_t taken = mete__snapshot_params(first.loop, "old").version;
+    CU_ASSERT(taken > 0 && taken < mete__loop_params(first.loop).version);
+    CU_ASSERT_EQUAL_FATAL(mete__loop_save(first.loop, checkpoint, &err), METE_OK);
+    CU_ASSERT_EQUAL_FATAL(mete__loop_load(second.loop, checkpoint, &err), METE_OK);
+    CU_ASSERT_EQUAL(mete__snapshot_params(second.loop, "old").version, taken);
+    CU_ASSERT_PTR_NULL(mete__snapshot_params(second.loop, "none").vector);
+    mete__checkpoint_free(checkpoint);
+    close_loop(&first);
+    close_loop(&second);
 }
 
 /* ---- offline learning ------------------------------------------------------------------------ */
@@ -374,6 +419,7 @@ suite_loop(void)
     CU_pSuite suite = CU_add_suite("loop", NULL, NULL);
     CU_add_test(suite, "a stream of its own changes nothing else", own_stream_changes_nothing_else);
     CU_add_test(suite, "failed rows leave their stream", failed_rows_leave_their_stream);
+    CU_add_test(suite, "snapshots keep their version", snapshots_keep_their_version);
     CU_add_test(suite, "threads agree", threads_agree);
     CU_add_test(suite, "too many failures", too_many_failures);
     CU_add_test(suite, "pairs from a file and from samples fit alike",

@@ -3,7 +3,7 @@
  * The n samples of a lane draw from streams of their own; of equal scores the first is kept, and a
  * sample the judge could not score is kept only when no other was. The log-probability handed on is
  * the inner policy's of the kept sample, NOT of the distribution best-of-n samples from: that one
- * is sharper, by at most log n - (n - 1)/n nats of divergence (Beirami et al. 2024, theorem 1), so
+ * is sharper, by at most log n - (n - 1)/n nats of divergence (Beirami et al. 2024), so
  * a ratio taken against it is biased. Use it to act and to compare with, or with n = 1 to train.
  * A greedy call asks the inner policy once: there is nothing to choose from.
  * The inner policy must keep no recurrent state of its own.

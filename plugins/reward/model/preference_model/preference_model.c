@@ -119,7 +119,10 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 METE_REWARD_PLUGIN(preference_model, "1", "a value learnt from preferred and other responses",
                    .options = options, .state_size = sizeof(struct preference_model),
                    .reference =
-                       "Bradley & Terry 1952; Weinberger et al. 2009; Eisenstein et al. "
-                       "2023; Chen et al. 2024 (ODIN); Liu et al. 2024 (RRM); Wang et al. 2025",
+                       "Bradley & Terry 1952, Biometrika 39(3/4); Weinberger et al. 2009, "
+                       "arXiv:0902.2206; Eisenstein et al. 2023, arXiv:2312.09244; Chen et "
+                       "al. 2024 (ODIN), arXiv:2402.07319; Liu et al. 2024 (RRM), "
+                       "arXiv:2409.13156; Wang et al. 2025, "
+                       "arXiv:2501.09620",
                    .tags = "learnt text preferences", .open = open_model, .score = score,
                    .fit_batch = preference_fit_batch, .fit_end = preference_fit_end);
