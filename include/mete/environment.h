@@ -125,6 +125,15 @@ METE_API int mete_provide_signal(mete_ctx *cx, const char *name, mete_visible vi
 /* Its array [lanes], to write in step; zeroed. */
 METE_API float *mete_lane_signal(mete_transitions *out, int handle);
 
+/* The record, of `count`, that a task stands for: each epoch goes through all of them, with
+ * `shuffle` in an order of its own. count > 0. */
+static inline uint64_t
+mete_task_record(uint64_t key, uint64_t task, uint64_t count, int shuffle)
+{
+    uint64_t at = task % count;
+    return shuffle ? mete_permute(mete_hash_mix(key, task / count), at, count) : at;
+}
+
 /* [call] All functions run alone on an instance; different instances may run side by side: the host
  * splits lanes over several instances of one config, each with lanes of its own. */
 typedef struct mete_environment {

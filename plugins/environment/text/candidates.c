@@ -147,10 +147,7 @@ show_row(mete_ctx *cx, struct candidates *p, size_t lane, uint32_t row, mete_obs
 static int
 show(mete_ctx *cx, struct candidates *p, size_t lane, uint64_t task, mete_observations *out)
 {
-    size_t rows = p->data->rows;
-    uint64_t at = task % rows;
-    if (p->shuffle)
-        at = mete_permute(mete_hash_mix(p->key, task / rows), at, rows);
+    uint64_t at = mete_task_record(p->key, task, p->data->rows, p->shuffle);
     return show_row(cx, p, lane, (uint32_t)at, out);
 }
 

@@ -183,10 +183,7 @@ start(mete_ctx *cx, struct corpus *p, size_t lane, uint64_t task, mete_observati
 {
     struct lane *at = &p->lane[lane];
     size_t count = at->evaluation ? p->kept.count : p->train.count;
-    uint64_t epoch = task / count, number = task % count;
-    if (p->shuffle && !at->evaluation)
-        number = mete_permute(mete_hash_mix(p->key, epoch), number, count);
-    at->number = (uint32_t)number;
+    at->number = (uint32_t)mete_task_record(p->key, task, count, p->shuffle && !at->evaluation);
     return show(cx, p, lane, out);
 }
 

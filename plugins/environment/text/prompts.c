@@ -350,9 +350,7 @@ show(mete_ctx *cx, struct prompts *p, size_t lane, uint64_t number, mete_observa
 {
     size_t count = p->lane[lane].evaluation ? p->helds : p->trains;
     const uint32_t *list = p->lane[lane].evaluation ? p->held : p->train;
-    uint64_t epoch = number / count, at = number % count;
-    if (p->shuffle && !p->lane[lane].evaluation)
-        at = mete_permute(mete_hash_mix(p->key, epoch), at, count);
+    uint64_t at = mete_task_record(p->key, number, count, p->shuffle && !p->lane[lane].evaluation);
     const struct task *task = &p->task[list[at]];
     p->lane[lane].task = list[at];
     out->prompt[lane] = task->prompt;
