@@ -27,12 +27,12 @@ rows = [line.rstrip("\n").split("\t", 1) for line in open(sys.argv[1])]
 right, said = [float(r[0]) for r in rows], [r[1] for r in rows]
 each = []
 for _ in range(5):
-    t = time.perf_counter()
+    t = time.process_time()
     rewards = []
     for text, value in zip(said, right):
         answer = rule(text)
         rewards.append(answer is not None and float(answer.replace(",", "")) == value)
-    each.append(time.perf_counter() - t)
+    each.append(time.process_time() - t)
 with open(sys.argv[2], "w") as out:
     out.write("".join("01"[r] for r in rewards))
 print(len(rows) / statistics.median(each))

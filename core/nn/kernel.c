@@ -278,6 +278,8 @@ mete_dense_run(const float *x, size_t n, size_t in, const float *w, const float 
                mete_activation act, float *out)
 {
     float keep = b ? 1.0f : 0.0f;
+    if (n > 1 && mete__dense_packed(x, n, in, w, b, outs, act, out))
+        return;
     for (size_t i = 0; b && i < n; i++)
         memcpy(out + i * outs, b, outs * sizeof *out);
     if (n == 1)

@@ -30,6 +30,10 @@ void mete__add_rows(const float *x, size_t rows, size_t columns, float *sum);
  */
 void mete__product(int ta, int tb, size_t m, size_t n, size_t k, float alpha, const float *a,
                    size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc);
+/* mete_dense_run for a layer whose weights fit the first caches; false, and nothing done, where
+ * there is no kernel for it. */
+bool mete__dense_packed(const float *x, size_t n, size_t in, const float *w, const float *b,
+                        size_t outs, mete_activation act, float *out);
 /* Numbers of softmaxes mete_vocab_logp keeps for backward rather than compute them anew. */
 extern size_t mete__vocab_kept;
 /* The activation in place. */

@@ -66,14 +66,15 @@ mete_dense(mete_tape *tape, mete_var *x, mete_var *w, mete_var *b, mete_activati
     if (!y || !dense)
         return NULL;
     *dense = (struct dense){act, NULL};
-    mete_dense_run(x->data, x->rows, x->columns, w->data, b ? b->data : NULL, w->rows, METE_LINEAR,
-                   y->data);
-    if (mete__slope_of_input(act)) {
+    bool sums = mete__slope_of_input(act);
+    mete_dense_run(x->data, x->rows, x->columns, w->data, b ? b->data : NULL, w->rows,
+                   sums ? METE_LINEAR : act, y->data);
+    if (sums) {
         if (!(dense->before = mete_tape_take(tape, size_of(y) * sizeof(float))))
             return NULL;
         memcpy(dense->before, y->data, size_of(y) * sizeof(float));
+        mete__activate(act, y->data, size_of(y));
     }
-    mete__activate(act, y->data, size_of(y));
     return y;
 }
 

@@ -404,6 +404,42 @@ rows_alone_and_together(void)
     free(w);
 }
 
+/* Layers whose weights are packed: against sums in double, and a row alike beside any others. */
+static void
+packed_rows(void)
+{
+    static const size_t width[] = {1, 3, 4, 7, 64, 130}, outs[] = {8, 15, 16, 33, 64, 100};
+    mete_rng rng = mete_rng_make(17, 0, 0);
+    float *x = malloc(37 * 130 * sizeof *x), *w = malloc(100 * 130 * sizeof *w), b[100];
+    float *many = malloc(37 * 100 * sizeof *many), few[2 * 100];
+    fill(&rng, x, 37 * 130);
+    fill(&rng, w, 100 * 130);
+    fill(&rng, b, 100);
+    for (size_t i = 0; i < 6; i++)
+        for (size_t o = 0; o < 6; o++) {
+            size_t in = width[i], out = outs[o];
+            mete_dense_run(x, 37, in, w, b, out, METE_RELU, many);
+            for (size_t r = 0; r + 1 < 37; r++) {
+                if (mete__dense_packed(x + r * in, 2, in, w, b, out, METE_RELU, few))
+                    CU_ASSERT(memcmp(few, many + r * out, 2 * out * sizeof *few) == 0);
+                for (size_t k = 0; k < out; k++) {
+                    double sum = (double)b[k];
+                    for (size_t c = 0; c < in; c++)
+                        sum += (double)x[r * in + c] * (double)w[k * in + c];
+                    CU_ASSERT_DOUBLE_EQUAL(many[r * out + k], fmax(sum, 0), 1e-4);
+                }
+            }
+        }
+    mete_dense_run(x, 37, 64, w, NULL, 64, METE_LINEAR, many);
+    double sum = 0;
+    for (size_t c = 0; c < 64; c++)
+        sum += (double)x[36 * 64 + c] * (double)w[63 * 64 + c];
+    CU_ASSERT_DOUBLE_EQUAL(many[37 * 64 - 1], sum, 1e-4);
+    free(x);
+    free(w);
+    free(many);
+}
+
 static void
 kernels(void)
 {
@@ -527,6 +563,7 @@ suite_nn(void)
     CU_add_test(suite, "attention by hand", attention_by_hand);
     CU_add_test(suite, "the vocabulary head by hand", vocabulary_by_hand);
     CU_add_test(suite, "rows alone and together", rows_alone_and_together);
+    CU_add_test(suite, "packed weights", packed_rows);
     CU_add_test(suite, "tanh and exp against libm", kernels);
     CU_add_test(suite, "one row as many", one_row_like_many);
     CU_add_test(suite, "log-softmax adds up", log_softmax_adds_up);
