@@ -42,18 +42,21 @@ typedef struct call {
     mete__result *result; /* [engine->nodes]: the node's and its children's are filled */
     const double *live;   /* [lives] */
     uint64_t iteration;
+    size_t noted; /* rows whose notes are kept */
     bool derived;
     int status;
     mete_error err;
     size_t notes, notes_end; /* offsets in the region */
 } call;
 
-enum { NOTE_REASON, NOTE_LOG };
+enum { NOTE_REASON, NOTE_LOG, NOTE_FOUND };
 
-/* Something said while scoring: why row `at` failed, or a line for the journal of level `at`. */
+/* Something said while scoring: why row `at` failed, a line for the journal of level `at`, or what
+ * was found in row `at` and how far it holds. */
 typedef struct note {
     uint32_t kind, length;
     uint64_t at;
+    double value;
 } note;
 
 typedef struct worker {
@@ -92,12 +95,12 @@ mete_isolated(const mete_ctx *cx)
 }
 
 static void
-note_put(uint32_t kind, uint64_t at, const char *text, size_t length)
+note_put(uint32_t kind, uint64_t at, double value, const char *text, size_t length)
 {
     note *to = mete__region_take(&self->region, sizeof *to + length);
     if (!to)
         return;
-    *to = (note){kind, (uint32_t)length, at};
+    *to = (note){kind, (uint32_t)length, at, value};
     memcpy(to + 1, text, length);
 }
 
@@ -106,7 +109,7 @@ note_log(void *user, const char *path, int level, const char *text)
 {
     (void)user;
     (void)path;
-    note_put(NOTE_LOG, (uint64_t)level, text, strlen(text));
+    note_put(NOTE_LOG, (uint64_t)level, 0, text, strlen(text));
 }
 
 static void
@@ -122,15 +125,19 @@ answer(mete_node *node, call *asked)
                          .result = asked->result,
                          .derived = asked->derived};
     engine->iteration = asked->iteration;
+    engine->noted = asked->noted;
     for (size_t i = 0; i < node->private_->lives; i++)
         *node->private_->live[i].target = asked->live[i];
     self->region.used = asked->notes;
     self->region.full = false;
     asked->status = mete__score_here(&frame, node, &chunk, &asked->err);
-    char **reason = (char **)(uintptr_t)asked->result[node->private_->number].reason;
+    const mete__result *result = &asked->result[node->private_->number];
+    char **reason = (char **)(uintptr_t)result->reason;
     for (size_t i = 0; reason && i < asked->batch->episodes; i++)
         if (reason[i])
-            note_put(NOTE_REASON, i, reason[i], strlen(reason[i]));
+            note_put(NOTE_REASON, i, 0, reason[i], strlen(reason[i]));
+    for (const mete__note *found = result->note; found; found = found->next)
+        note_put(NOTE_FOUND, found->row, found->value, found->text, strlen(found->text));
     asked->notes_end = self->region.used;
     mete__arena_release(arena, mark);
     fflush(stdout);
@@ -485,13 +492,15 @@ lay_call(worker *to, const mete__frame *frame, const mete_node *node, const mete
     result[private_->number] = *own;
     for (size_t i = 0; own->signal && i < node->declareds; i++)
         signal[i] = own->signal[i];
-    *asked = (call){.batch = batch,
-                    .result = result,
-                    .live = live,
-                    .iteration = frame->engine->iteration,
-                    .derived = frame->derived,
-                    .notes = region->used,
-                    .notes_end = region->used};
+    *asked =
+        (call){.batch = batch,
+               .result = result,
+               .live = live,
+               .iteration = frame->engine->iteration,
+               .noted = frame->engine->noted > chunk->row ? frame->engine->noted - chunk->row : 0,
+               .derived = frame->derived,
+               .notes = region->used,
+               .notes_end = region->used};
     return !region->full;
 }
 
@@ -533,7 +542,7 @@ copy_out(mete__frame *frame, const mete_node *node, const mete_batch *view,
         memcpy(to->state + chunk->row * each, own->state, rows * each);
 }
 
-/* Reasons and log lines; `notes` is where they began. */
+/* Reasons, findings and log lines; `notes` is where they began. */
 static void
 read_notes(mete_ctx *cx, const worker *from, size_t notes)
 {
@@ -547,7 +556,9 @@ read_notes(mete_ctx *cx, const worker *from, size_t notes)
         const char *text = from->region.base + at + sizeof what;
         if (what.kind == NOTE_LOG)
             mete_log(cx, what.at > 2 ? 2 : (int)what.at, "%.*s", (int)what.length, text);
-        else if (what.at < cx->batch->episodes) {
+        else if (what.at < cx->batch->episodes && what.kind == NOTE_FOUND) {
+            mete_row_note(cx, what.at, (mete_text){text, what.length}, what.value);
+        } else if (what.at < cx->batch->episodes) {
             const mete__result *result = &cx->frame->result[cx->node->private_->number];
             mete_row_fail(cx, what.at, result->scores.status[cx->chunk->row + what.at], "%.*s",
                           (int)what.length, text);

@@ -146,6 +146,9 @@ put_messages(mete__region *region, const mete_batch *from, mete_batch *to)
     to->message = message;
 }
 
+/* A new member must be laid down below, too. */
+_Static_assert(sizeof(mete_batch) == 376 || sizeof(void *) != 8, "mete_batch has grown");
+
 mete_batch *
 mete__region_batch(mete__region *region, const mete_batch *from)
 {
