@@ -101,12 +101,14 @@ static void
 print_arm(const mete__ablation *a, size_t k, int wide, double least, double most)
 {
     const mete__arm *arm = &a->arm[k];
+    char effect[16] = "-"; /* two seeds have none */
+    if (isfinite(arm->effect))
+        snprintf(effect, sizeof effect, "%+.2f", arm->effect);
     printf("%-*s  %4zu  %8.4g [%8.4g, %8.4g]", wide, arm->name, a->seeds - arm->failed,
            arm->iqm.point, arm->iqm.lo, arm->iqm.hi);
     if (k)
-        printf("     %+10.4g [%+10.4g, %+10.4g]  %-8.3g %-8.3g %+-7.2f %.2f", arm->difference.point,
-               arm->difference.lo, arm->difference.hi, arm->p, arm->holm, arm->effect,
-               arm->improvement);
+        printf("     %+10.4g [%+10.4g, %+10.4g]  %-8.3g %-8.3g %-7s %.2f", arm->difference.point,
+               arm->difference.lo, arm->difference.hi, arm->p, arm->holm, effect, arm->improvement);
     else if (most > least)
         printf("%*s", BESIDE, "");
     mete__bar_print(&arm->iqm, least, most);
