@@ -270,6 +270,9 @@ take(mete__args *args, int flag, const char *value)
     case FLAG_CHECK:
         args->check = true;
         break;
+    case FLAG_REPORT:
+        args->report = true;
+        break;
     case FLAG_WHERE:
         args->where[args->wheres++] = value;
         break;
