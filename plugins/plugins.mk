@@ -2,15 +2,19 @@
 #
 # plugins/KIND/NAME.c and plugins/KIND/FAMILY/NAME.c become plugins/KIND/NAME.so, a folder
 # plugins/KIND/FAMILY/NAME/ of several .c files too; those of plugins/KIND/FAMILY/common/ are
-# linked into each such folder of the family. A comment line `pkg-config: NAMES` in a source
-# names the libraries it needs; without them the plugin is left out, with a notice.
+# linked into each such folder of the family. A comment line `common: NAMES` in a source links the
+# files of plugins/common/NAME/, for plugins of any family. A line `pkg-config: NAMES` names the
+# libraries it needs; without them the plugin is left out, with a notice.
 
 PLUGIN_CFLAGS = $(CFLAGS) $(METE_CFLAGS) $(SANITIZE) -fPIC -fvisibility=hidden -I$(srcdir)/include
 PLUGIN_LDFLAGS = $(LDFLAGS) $(SANITIZE) -shared -Wl,-z,defs -Wl,-z,relro -Wl,-z,now
 
-plugin_files := $(wildcard $(srcdir)/plugins/*/*.c $(srcdir)/plugins/*/*/*.c)
+plugin_files := $(filter-out $(srcdir)/plugins/common/%,$(wildcard $(srcdir)/plugins/*/*.c $(srcdir)/plugins/*/*/*.c))
 plugin_folders := $(filter-out %/common,$(patsubst %/,%,$(sort $(dir $(wildcard $(srcdir)/plugins/*/*/*/*.c)))))
 plugin_list :=
+
+# The files that the sources $(1) share with other families.
+plugin_common = $(foreach c,$(shell sed -n 's|^ \* common: ||p' $(1)),$(wildcard $(srcdir)/plugins/common/$(c)/*.c))
 
 # $(1) source file or folder, $(2) kind, $(3) name, $(4) its .c files
 define plugin_rule
@@ -27,8 +31,8 @@ $$(info notice: plugin $(2)/$(3) is left out; it needs $$(plugin_packages_$(2)_$
 endif
 endef
 kind_of = $(word 1,$(subst /, ,$(patsubst $(srcdir)/plugins/%,%,$(1))))
-$(foreach f,$(plugin_files),$(eval $(call plugin_rule,$(f),$(call kind_of,$(f)),$(basename $(notdir $(f))),$(f))))
-$(foreach d,$(plugin_folders),$(eval $(call plugin_rule,$(d),$(call kind_of,$(d)),$(notdir $(d)),$(wildcard $(d)/*.c $(dir $(d))common/*.c))))
+$(foreach f,$(plugin_files),$(eval $(call plugin_rule,$(f),$(call kind_of,$(f)),$(basename $(notdir $(f))),$(f) $(call plugin_common,$(f)))))
+$(foreach d,$(plugin_folders),$(eval $(call plugin_rule,$(d),$(call kind_of,$(d)),$(notdir $(d)),$(wildcard $(d)/*.c $(dir $(d))common/*.c) $(call plugin_common,$(wildcard $(d)/*.c)))))
 
 # A source that a .d file names and that was moved or deleted: no fault, its plugin is made anew.
 $(srcdir)/plugins/%.c: ;

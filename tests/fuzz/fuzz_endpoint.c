@@ -6,6 +6,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #if __has_include(<curl/curl.h>) && __has_include(<sqlite3.h>)
+#include "../../plugins/common/http/words.c"
 #include "../../plugins/policy/lm/openai/parse.c"
 #include "engine/context.h"
 
@@ -19,7 +20,7 @@ require(int condition)
 static void
 sentence(const char *text, const struct openai *p)
 {
-    require(strlen(text) < 400 && !strstr(text, p->key.data));
+    require(strlen(text) < 400 && !strstr(text, p->http.key.data));
     for (; *text; text++)
         require(*text >= 32 && *text < 127);
 }
@@ -62,7 +63,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static char path[] = "models.m";
     static mete_node node = {.path = path};
-    static const struct openai p = {.key = {"sk-secret-1234", 14}};
+    static const struct openai p = {.http = {.key = {"sk-secret-1234", 14}}};
     const mete_text body = {(const char *)data, size};
     mete_error err = {0};
     mete_ctx cx = {.node = &node, .arena = mete__scratch(), .err = &err};
@@ -72,7 +73,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int status = answer_parse(&cx, &p, body, &reply, why, sizeof why);
     require(status == METE_OK || status == METE_EDATA);
     require((status == METE_OK) == (reply.status == METE_VALID));
-    answer_complaint(&p, body, words, sizeof words);
+    http_complaint(&p.http, body, words, sizeof words);
     sentence(words, &p);
     sentence(why, &p);
     if (status == METE_OK) {

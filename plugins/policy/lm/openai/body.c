@@ -94,7 +94,7 @@ int
 body_build(mete_ctx *cx, const struct openai *p, const mete_request *request, int choice,
            struct job *job)
 {
-    mete_buffer *out = &job->body;
+    mete_buffer *out = &job->http.body;
     int status = METE_OK, greedy = choice ? p->logprobs : request->temperature <= 0;
     if (request->schema.length && !choice && (status = check_schema(cx, request->schema)))
         return status;
@@ -124,12 +124,12 @@ body_build(mete_ctx *cx, const struct openai *p, const mete_request *request, in
         return mete_fail(cx, METE_ENOMEM, "out of memory for a request");
     /* Two hashes of other seeds; the cache compares the text as well. */
     for (uint64_t k = 0; k < 2; k++) {
-        uint64_t hash = mete_hash(k + 1, p->target, strlen(p->target));
+        uint64_t hash = mete_hash(k + 1, p->http.target, strlen(p->http.target));
         hash = mete_hash(hash, out->data, job->canon);
         job->key.part[k] = mete_hash_mix(hash, job->draw);
     }
-    job->random = mete_hash_mix(job->key.part[0], request->seed);
-    job->estimate =
+    job->http.random = mete_hash_mix(job->key.part[0], request->seed);
+    job->http.estimate =
         (double)out->length / 4 + (double)(request->max_tokens ? request->max_tokens : 256);
     return METE_OK;
 }

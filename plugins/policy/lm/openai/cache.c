@@ -69,11 +69,12 @@ cache_find(mete_ctx *cx, const struct openai *p, struct job *job)
         sqlite3_bind_blob(shared->find, 1, job->key.part, sizeof job->key.part, SQLITE_STATIC);
         int got = sqlite3_step(shared->find);
         /* Two questions of one hash are told apart by what they say. */
-        if (got == SQLITE_ROW && mete_text_is(column(shared->find, 0), p->target) &&
-            mete_text_equal(column(shared->find, 1), (mete_text){job->body.data, job->canon})) {
-            mete_buffer_clear(&job->answer);
-            mete_buffer_text(&job->answer, column(shared->find, 2));
-            found = !job->answer.status;
+        if (got == SQLITE_ROW && mete_text_is(column(shared->find, 0), p->http.target) &&
+            mete_text_equal(column(shared->find, 1),
+                            (mete_text){job->http.body.data, job->canon})) {
+            mete_buffer_clear(&job->http.answer);
+            mete_buffer_text(&job->http.answer, column(shared->find, 2));
+            found = !job->http.answer.status;
         } else if (got != SQLITE_ROW && got != SQLITE_DONE) {
             status = failed(cx, p, "read");
         }
@@ -87,16 +88,17 @@ void
 cache_keep(mete_ctx *cx, const struct openai *p, const struct job *job)
 {
     struct shared *shared = p->shared;
-    if (job->answer.length > INT32_MAX || job->canon > INT32_MAX)
+    if (job->http.answer.length > INT32_MAX || job->canon > INT32_MAX)
         return;
     pthread_mutex_lock(&shared->lock);
     if (shared->keep) {
         sqlite3_stmt *to = shared->keep;
         sqlite3_bind_blob(to, 1, job->key.part, sizeof job->key.part, SQLITE_STATIC);
-        sqlite3_bind_text(to, 2, p->target, -1, SQLITE_STATIC);
-        sqlite3_bind_text(to, 3, job->body.data, (int)job->canon, SQLITE_STATIC);
+        sqlite3_bind_text(to, 2, p->http.target, -1, SQLITE_STATIC);
+        sqlite3_bind_text(to, 3, job->http.body.data, (int)job->canon, SQLITE_STATIC);
         sqlite3_bind_int64(to, 4, (sqlite3_int64)job->draw);
-        sqlite3_bind_text(to, 5, job->answer.data, (int)job->answer.length, SQLITE_STATIC);
+        sqlite3_bind_text(to, 5, job->http.answer.data, (int)job->http.answer.length,
+                          SQLITE_STATIC);
         /* A reply that cannot be kept is still a reply. */
         if (sqlite3_step(to) != SQLITE_DONE && !shared->cache_broken++)
             mete_log(cx, 2, "a reply could not be kept in %s: %s", p->cache,

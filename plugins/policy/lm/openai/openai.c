@@ -1,5 +1,6 @@
 /* openai - a remote model behind an OpenAI-compatible chat/completions endpoint.
- * pkg-config: libcurl sqlite3
+ * pkg-config: sqlite3
+ * common: http
  *
  * Answers rows of requests: those asked twice are sent once, those answered before come from the
  * cache, the rest go out within the endpoint's limits. A row that gets no answer is a failed row
@@ -14,27 +15,12 @@
 #include <string.h>
 
 static const mete_option options[] = {
-    METE_STRING(struct openai, url, NULL, METE_REQUIRED,
+    METE_STRING(struct http, url, NULL, METE_REQUIRED,
                 "base of the endpoint, such as https://api.openai.com/v1"),
     METE_STRING(struct openai, model, NULL, METE_REQUIRED, "the model's name there"),
-    METE_STRING(struct openai, key_env, NULL, 0,
-                "environment variable that holds the API key (a name, never the key)"),
-    METE_FILE(struct openai, key_file, 0, "file whose first line is the API key"),
-    METE_FILE(struct openai, ca_file, 0, "certificates to trust instead of the system's (PEM)"),
-    METE_INT(struct openai, concurrency, 8, 1, 1024,
-             "most requests at once, over all users of this url in the process"),
-    METE_REAL(struct openai, requests_per_minute, 0, 0, 1e9, "likewise; 0: no limit"),
-    METE_REAL(struct openai, tokens_per_minute, 0, 0, 1e12, "likewise, in and out; 0: no limit"),
-    METE_REAL(struct openai, connect_timeout, 10, 0.01, 3600, "seconds to connect"),
-    METE_REAL(struct openai, timeout, 120, 0.01, 86400, "seconds one try may take in all"),
-    METE_REAL(struct openai, give_up, 600, 0.01, 86400,
-              "seconds after which a request is not tried again"),
-    METE_INT(struct openai, retries, 5, 0, 100, "tries after the first"),
-    METE_REAL(struct openai, retry_share, 0.5, 0, 100,
-              "retries of one call together: 10 and so many for each request"),
-    METE_REAL(struct openai, backoff, 0.5, 0.001, 3600, "seconds before the first retry, doubled"),
-    METE_REAL(struct openai, backoff_most, 30, 0.001, 3600, "... at most"),
-    METE_INT(struct openai, answer_limit, 8 << 20, 1024, 1 << 30, "bytes of an answer, at most"),
+    HTTP_OPTIONS,
+    METE_REAL(struct http, tokens_per_minute, 0, 0, 1e12,
+              "tokens of all users of this url, in and out; 0: no limit"),
     METE_INT(struct openai, max_tokens, 0, 0, 1 << 30,
              "longest answer where the asker sets none; 0: the endpoint's own limit"),
     METE_ENUM(struct openai, max_tokens_name, TOKENS_MAX_TOKENS, "max_tokens|max_completion_tokens",
@@ -55,56 +41,6 @@ static const mete_option options[] = {
     METE_OPTIONS_END};
 
 /* ---- opening --------------------------------------------------------------------------------- */
-
-static int
-is_loopback(const char *host)
-{
-    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
-           strcmp(host, "[::1]") == 0;
-}
-
-/* The scheme, no password, and no key in clear over a network. */
-static int
-check_url(mete_ctx *cx, struct openai *p)
-{
-    CURLU *url = curl_url();
-    char *scheme = NULL, *host = NULL, *user = NULL;
-    int status = url ? METE_OK : mete_fail(cx, METE_ENOMEM, "out of memory");
-    if (!status && (curl_url_set(url, CURLUPART_URL, p->url, 0) ||
-                    curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) ||
-                    curl_url_get(url, CURLUPART_HOST, &host, 0) ||
-                    (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)))
-        status = mete_fail(cx, METE_EINVAL, "url must be http://HOST/... or https://HOST/...");
-    if (!status && !curl_url_get(url, CURLUPART_USER, &user, 0))
-        status = mete_fail(cx, METE_EINVAL,
-                           "url must not hold a name or password; use key_env or key_file");
-    if (!status) {
-        p->loopback = is_loopback(host);
-        if (p->key.length && strcmp(scheme, "http") == 0 && !p->loopback)
-            status = mete_fail(cx, METE_EINVAL,
-                               "would send the API key unencrypted to %s; use https", host);
-    }
-    curl_free(scheme);
-    curl_free(host);
-    curl_free(user);
-    curl_url_cleanup(url);
-    return status;
-}
-
-static int
-make_target(mete_ctx *cx, struct openai *p)
-{
-    static const char tail[] = "/chat/completions";
-    size_t length = strlen(p->url);
-    while (length && p->url[length - 1] == '/')
-        length--;
-    p->target = mete_alloc(cx, length + sizeof tail);
-    if (!p->target)
-        return mete_fail(cx, METE_ENOMEM, "out of memory");
-    memcpy(p->target, p->url, length);
-    memcpy(p->target + length, tail, sizeof tail);
-    return METE_OK;
-}
 
 static int
 read_extra(mete_ctx *cx, struct openai *p)
@@ -131,44 +67,12 @@ read_extra(mete_ctx *cx, struct openai *p)
     return status;
 }
 
-static int
-make_header(mete_ctx *cx, struct openai *p)
-{
-    struct curl_slist *first = curl_slist_append(NULL, "Content-Type: application/json"), *next;
-    p->header = first;
-    next = first ? curl_slist_append(first, "Expect:") : NULL;
-    if (next && p->key.length) {
-        mete_buffer line = mete_buffer_make(0);
-        mete_buffer_string(&line, "Authorization: Bearer ");
-        mete_buffer_text(&line, p->key);
-        next = line.status ? NULL : curl_slist_append(first, line.data);
-        if (line.data)
-            explicit_bzero(line.data, line.length);
-        mete_buffer_free(&line);
-    }
-    return next ? METE_OK : mete_fail(cx, METE_ENOMEM, "out of memory");
-}
-
-static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
-static CURLcode curl_ready;
-
-static void
-curl_begin(void)
-{
-    curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
 static void
 drop(struct openai *p)
 {
-    for (struct curl_slist *at = p->header; at; at = at->next)
-        explicit_bzero(at->data, strlen(at->data));
-    curl_slist_free_all(p->header);
-    p->header = NULL;
+    http_close(&p->http);
     if (!p->shared)
         return;
-    while (p->shared->spares)
-        curl_multi_cleanup(p->shared->spare[--p->shared->spares]);
     cache_close(p->shared);
     pthread_mutex_destroy(&p->shared->lock);
     free(p->shared);
@@ -179,21 +83,14 @@ static int
 open_all(mete_ctx *cx, struct openai *p)
 {
     int only = p->cache_mode == CACHE_ONLY, status;
-    pthread_once(&curl_once, curl_begin);
-    if (curl_ready != CURLE_OK)
-        return mete_fail(cx, METE_EIO, "libcurl does not start");
     if (only && !p->cache)
         return mete_fail(cx, METE_EINVAL, "cache_mode = \"only\" needs a cache");
-    if (!only && (status = mete_secret(cx, p->key_env, p->key_file, &p->key)))
-        return status;
-    if ((status = check_url(cx, p)) || (status = make_target(cx, p)) ||
-        (p->extra && (status = read_extra(cx, p))) || (status = make_header(cx, p)))
+    if ((status = http_open(cx, &p->http, "/chat/completions", !only)) ||
+        (p->extra && (status = read_extra(cx, p))))
         return status;
     if (!(p->shared = calloc(1, sizeof *p->shared)))
         return mete_fail(cx, METE_ENOMEM, "out of memory");
     pthread_mutex_init(&p->shared->lock, NULL);
-    if (!(p->endpoint = endpoint_of(p)))
-        return mete_fail(cx, METE_ENOMEM, "out of memory");
     return only ? cache_open(cx, p) : METE_OK;
 }
 
@@ -217,7 +114,7 @@ close_openai(mete_ctx *cx, void *self)
                  "retries, %llu + %llu tokens, cost %g, %.1f s of answers",
                  (unsigned long long)c->asked, (unsigned long long)c->answered,
                  (unsigned long long)c->failed, (unsigned long long)c->cached,
-                 (unsigned long long)c->retries, (unsigned long long)c->prompt_tokens,
+                 (unsigned long long)p->http.pool->retries, (unsigned long long)c->prompt_tokens,
                  (unsigned long long)c->answer_tokens, c->cost, c->seconds);
     drop(p);
 }
@@ -245,7 +142,7 @@ same_question(const struct call *c, const struct job *job, size_t *at)
     for (*at = job->key.part[0] & mask; c->slot[*at]; *at = (*at + 1) & mask) {
         struct job *other = &c->job[c->slot[*at] - 1];
         if (memcmp(&other->key, &job->key, sizeof job->key) == 0 &&
-            mete_text_equal(mete_buffer_view(&other->body), mete_buffer_view(&job->body)))
+            mete_text_equal(mete_buffer_view(&other->http.body), mete_buffer_view(&job->http.body)))
             return other;
     }
     return NULL;
@@ -266,16 +163,17 @@ make_jobs(struct call *c)
     for (size_t i = 0; i < rows; i++) {
         struct job *job = &c->job[c->jobs], *other;
         size_t at;
-        *job = (struct job){.row = i, .answer = mete_buffer_make((size_t)c->p->answer_limit)};
+        *job = (struct job){.row = i};
+        http_job_init(&c->p->http, &job->http);
         int status = body_build(c->cx, c->p, mete_request_at(c->requests, i), c->choice, job);
         if (status) {
-            mete_buffer_free(&job->body);
+            mete_buffer_free(&job->http.body);
             return status;
         }
         if ((other = same_question(c, job, &at))) {
             c->next[i] = other->same;
             other->same = i + 1;
-            mete_buffer_free(&job->body);
+            mete_buffer_free(&job->http.body);
             continue;
         }
         c->slot[at] = (uint32_t)++c->jobs;
@@ -299,22 +197,54 @@ ask_cache(struct call *c)
         if (found < 0)
             return found;
         job->reply = (mete_reply){.size = sizeof job->reply, .logp = NAN};
-        int status = found ? answer_parse(c->cx, p, mete_buffer_view(&job->answer), &job->reply,
-                                          why, sizeof why)
+        int status = found ? answer_parse(c->cx, p, mete_buffer_view(&job->http.answer),
+                                          &job->reply, why, sizeof why)
                            : METE_EDATA;
         if (status == METE_ENOMEM)
             return mete_fail(c->cx, METE_ENOMEM, "out of memory for an answer");
         if (status && !only)
             continue; /* not there, or damaged: it is asked */
-        job->state = JOB_DONE;
+        job->http.state = JOB_DONE;
         job->cached = !status;
-        job->status = status ? METE_FAILED : METE_VALID;
+        job->http.status = status ? METE_FAILED : METE_VALID;
         if (status)
-            snprintf(job->reason, sizeof job->reason, "the reply cache %s (cache_mode = only): %s",
+            snprintf(job->http.reason, sizeof job->http.reason,
+                     "the reply cache %s (cache_mode = only): %s",
                      found ? "holds a damaged answer" : "does not hold this answer",
                      found ? why : p->cache);
     }
     return METE_OK;
+}
+
+/* A whole answer of the endpoint; see http_take. */
+static int
+take_answer(mete_ctx *cx, const void *self, struct http_job *sent, char *why, size_t size)
+{
+    const struct openai *p = self;
+    struct job *job = (struct job *)(void *)sent;
+    job->reply = (mete_reply){.size = sizeof job->reply, .logp = NAN};
+    int status = answer_parse(cx, p, mete_buffer_view(&sent->answer), &job->reply, why, size);
+    if (status)
+        return status;
+    if (http_leaks(&p->http, job->reply.text)) { /* JSON escapes it */
+        snprintf(why, size, "%s", HTTP_LEAK);
+        return METE_EINVAL;
+    }
+    sent->used = (double)(job->reply.prompt_tokens + job->reply.answer_tokens);
+    if (p->cache_mode == CACHE_ON && p->cache)
+        cache_keep(cx, p, job);
+    return METE_OK;
+}
+
+static int
+ask_endpoint(struct call *c)
+{
+    struct http_job **sent = mete_arena(c->cx, (c->jobs + 1) * sizeof *sent);
+    if (!sent)
+        return mete_fail(c->cx, METE_ENOMEM, "out of memory for %zu requests", c->jobs);
+    for (size_t i = 0; i < c->jobs; i++)
+        sent[i] = &c->job[i].http;
+    return http_run(c->cx, &c->p->http, sent, c->jobs, take_answer, c->p);
 }
 
 /* The answer of a job into one of its rows; only the first row pays. */
@@ -326,14 +256,14 @@ fill(struct call *c, const struct job *job, size_t row)
     struct counts *counts = &c->p->shared->counts;
     int first = row == job->row;
     counts->asked++;
-    if (job->status != METE_VALID) {
+    if (job->http.status != METE_VALID) {
         counts->failed++;
-        mete_reply_fail(c->cx, reply, job->status, "%s", job->reason);
+        mete_reply_fail(c->cx, reply, job->http.status, "%s", job->http.reason);
         return METE_OK;
     }
     *reply = job->reply;
     reply->cached = job->cached || !first;
-    reply->seconds = job->cached ? 0 : job->seconds;
+    reply->seconds = job->cached ? 0 : job->http.seconds;
     reply->cost = reply->cached ? 0
                                 : ((double)reply->prompt_tokens * c->p->price_in +
                                    (double)reply->answer_tokens * c->p->price_out) *
@@ -372,12 +302,12 @@ answer_all(mete_ctx *cx, const struct openai *p, const mete_requests *requests,
     if (!status)
         status = ask_cache(&c);
     if (!status)
-        status = transfer_run(cx, p, c.job, c.jobs);
+        status = ask_endpoint(&c);
     if (!status)
         status = fill_all(&c);
     for (size_t i = 0; i < c.jobs; i++) {
-        mete_buffer_free(&c.job[i].body);
-        mete_buffer_free(&c.job[i].answer);
+        mete_buffer_free(&c.job[i].http.body);
+        mete_buffer_free(&c.job[i].http.answer);
     }
     return status;
 }

@@ -20,51 +20,6 @@ bad(char *why, size_t size, const char *format, ...)
     return METE_EDATA;
 }
 
-/* ---- words for people ------------------------------------------------------------------------ */
-
-#define SHOWN 8 /* so many bytes of the key in a row give it away */
-
-static int
-gives_away(const struct openai *p, const char *at)
-{
-    for (size_t i = 0; i + SHOWN <= p->key.length; i++)
-        if (memcmp(at, p->key.data + i, SHOWN) == 0)
-            return 1;
-    return 0;
-}
-
-/* `text`, cut and printable, with every piece of the key starred. */
-static void
-clean(const struct openai *p, mete_text text, char *out, size_t size)
-{
-    size_t length = text.length < size - 1 ? text.length : size - 1;
-    size_t shown = p->key.length < SHOWN ? p->key.length : SHOWN;
-    for (size_t i = 0; i < length; i++)
-        out[i] = text.data[i] >= 32 && text.data[i] < 127 ? text.data[i] : ' ';
-    out[length] = 0;
-    if (!shown)
-        return;
-    for (size_t i = 0; i + shown <= text.length; i++)
-        if (shown < SHOWN ? memcmp(text.data + i, p->key.data, shown) == 0
-                          : gives_away(p, text.data + i))
-            for (size_t k = i; k < i + shown && k < length; k++)
-                out[k] = '*';
-}
-
-void
-answer_complaint(const struct openai *p, mete_text body, char *out, size_t size)
-{
-    mete_json *root = mete_json_parse(body, NULL);
-    const mete_json *error = mete_json_get(root, "error");
-    mete_text text = mete_json_text(mete_json_get(error, "message"));
-    if (!text.length)
-        text = mete_json_text(error);
-    if (!text.length)
-        text = mete_json_text(mete_json_get(root, "message"));
-    clean(p, text.length ? text : mete_text_slice(body, 0, 120), out, size < 200 ? size : 200);
-    mete_json_free(root);
-}
-
 /* ---- tokens ---------------------------------------------------------------------------------- */
 
 static float
@@ -182,11 +137,11 @@ answer_parse(mete_ctx *cx, const struct openai *p, mete_text body, mete_reply *r
         status = METE_ENOMEM;
     } else if (!root) {
         char message[160];
-        clean(p, mete_text_from(err.message), message, sizeof message);
+        http_clean(&p->http, mete_text_from(err.message), message, sizeof message);
         status = bad(why, size, "the answer is no JSON: %s", message);
     } else if (mete_json_kind(mete_json_get(root, "error")) > METE_JSON_NULL) {
         char message[200];
-        answer_complaint(p, body, message, sizeof message);
+        http_complaint(&p->http, body, message, sizeof message);
         status = bad(why, size, "the endpoint reports an error: %s", message);
     } else if (mete_json_kind(choices) != METE_JSON_ARRAY || count != 1) {
         status = bad(why, size, "the answer has %zu choices where 1 was asked for", count);

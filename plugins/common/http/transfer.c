@@ -1,4 +1,4 @@
-/* transfer.c - questions sent and answers received, many at once (libcurl multi).
+/* transfer.c - requests sent and answers received, many at once (libcurl multi).
  *
  * A job waits until the endpoint's limits and its own back-off let it start. What may pass (no
  * connection, a time-out, 408, 409, 429, 5xx, half an answer) is tried again after
@@ -8,7 +8,7 @@
  * of a row, tries of a row, and retries of all rows of a call together. When so many rows in a row
  * end without an answer that the endpoint must be gone, the rest are not asked.
  */
-#include "openai.h"
+#include "http.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -17,34 +17,36 @@
 
 struct run {
     mete_ctx *cx;
-    const struct openai *p;
-    struct job *job;
+    const struct http *p;
+    struct http_job **job;
     size_t jobs, first, left; /* first: all before it are done */
     CURLM *multi;
+    http_take *take;
+    const void *self;
     double retries_left;
     size_t lost; /* rows in a row without an answer */
 };
 
 static CURLM *
-take_multi(struct shared *shared)
+take_multi(struct http_pool *pool)
 {
     CURLM *multi = NULL;
-    pthread_mutex_lock(&shared->lock);
-    if (shared->spares)
-        multi = shared->spare[--shared->spares];
-    pthread_mutex_unlock(&shared->lock);
+    pthread_mutex_lock(&pool->lock);
+    if (pool->spares)
+        multi = pool->spare[--pool->spares];
+    pthread_mutex_unlock(&pool->lock);
     return multi ? multi : curl_multi_init();
 }
 
 static void
-give_multi(struct shared *shared, CURLM *multi)
+give_multi(struct http_pool *pool, CURLM *multi)
 {
-    pthread_mutex_lock(&shared->lock);
-    if (shared->spares < sizeof shared->spare / sizeof *shared->spare) {
-        shared->spare[shared->spares++] = multi;
+    pthread_mutex_lock(&pool->lock);
+    if (pool->spares < sizeof pool->spare / sizeof *pool->spare) {
+        pool->spare[pool->spares++] = multi;
         multi = NULL;
     }
-    pthread_mutex_unlock(&shared->lock);
+    pthread_mutex_unlock(&pool->lock);
     curl_multi_cleanup(multi);
 }
 
@@ -53,15 +55,15 @@ give_multi(struct shared *shared, CURLM *multi)
 static size_t
 receive(char *data, size_t one, size_t length, void *user)
 {
-    struct job *job = user;
+    struct http_job *job = user;
     (void)one;
     return mete_buffer_append(&job->answer, data, length) ? 0 : length;
 }
 
 static int
-start(struct run *run, struct job *job)
+start(struct run *run, struct http_job *job)
 {
-    const struct openai *p = run->p;
+    const struct http *p = run->p;
     CURL *easy = job->easy ? job->easy : curl_easy_init();
     if (!easy)
         return mete_fail(run->cx, METE_ENOMEM, "out of memory for a transfer");
@@ -95,7 +97,7 @@ start(struct run *run, struct job *job)
 /* ---- how a try ended ------------------------------------------------------------------------- */
 
 static void
-done(struct run *run, struct job *job, int status, const char *format, ...)
+done(struct run *run, struct http_job *job, int status, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -109,9 +111,9 @@ done(struct run *run, struct job *job, int status, const char *format, ...)
 
 /* Tries again when there is time, count and budget for it; else the job is done. */
 static void
-again(struct run *run, struct job *job, double asked, int status, const char *reason)
+again(struct run *run, struct http_job *job, double asked, int status, const char *reason)
 {
-    const struct openai *p = run->p;
+    const struct http *p = run->p;
     double now = mete_seconds(), wait = p->backoff * pow(2, job->attempts - 1);
     mete_rng rng = mete_random(run->cx, job->random, (uint32_t)job->attempts);
     wait = (wait < p->backoff_most ? wait : p->backoff_most) * (0.5 + 0.5 * mete_rng_uniform(&rng));
@@ -128,9 +130,9 @@ again(struct run *run, struct job *job, double asked, int status, const char *re
         run->retries_left--;
         job->state = JOB_WAITS;
         job->not_before = now + wait;
-        pthread_mutex_lock(&p->shared->lock);
-        p->shared->counts.retries++;
-        pthread_mutex_unlock(&p->shared->lock);
+        pthread_mutex_lock(&p->pool->lock);
+        p->pool->retries++;
+        pthread_mutex_unlock(&p->pool->lock);
     }
 }
 
@@ -152,7 +154,7 @@ passes(CURLcode code)
 }
 
 static void
-lost_connection(struct run *run, struct job *job, CURLcode code)
+lost_connection(struct run *run, struct http_job *job, CURLcode code)
 {
     char reason[200];
     int late = code == CURLE_OPERATION_TIMEDOUT;
@@ -169,45 +171,33 @@ lost_connection(struct run *run, struct job *job, CURLcode code)
         done(run, job, METE_FAILED, "%s", reason);
 }
 
-static int
-holds(mete_text text, mete_text part)
-{
-    return part.length && mete_text_find(text, part, 0) != SIZE_MAX;
-}
-
 /* A whole answer with status 200. */
 static int
-take_answer(struct run *run, struct job *job)
+take_answer(struct run *run, struct http_job *job)
 {
-    const struct openai *p = run->p;
-    char why[300];
-    mete_text body = mete_buffer_view(&job->answer);
-    memset(&job->reply, 0, sizeof job->reply);
-    job->reply.size = sizeof job->reply;
-    job->reply.logp = NAN;
-    int status = answer_parse(run->cx, p, body, &job->reply, why, sizeof why);
+    char why[300] = "";
+    if (http_leaks(run->p, mete_buffer_view(&job->answer))) {
+        done(run, job, METE_FAILED, "%s", HTTP_LEAK);
+        return METE_OK;
+    }
+    int status = run->take(run->cx, run->self, job, why, sizeof why);
     if (status == METE_ENOMEM)
         return mete_fail(run->cx, METE_ENOMEM, "out of memory for an answer");
-    if (holds(body, p->key) || (!status && holds(job->reply.text, p->key))) {
-        done(run, job, METE_FAILED, "the answer repeats the API key, and is not taken");
-    } else if (!status) {
-        if (p->cache_mode == CACHE_ON && p->cache)
-            cache_keep(run->cx, p, job);
+    if (!status)
         done(run, job, METE_VALID, "%s", "");
-    } else if (job->malformed++) { /* once may be an accident */
+    else if (status == METE_EINVAL || job->malformed++) /* once may be an accident */
         done(run, job, METE_FAILED, "%s", why);
-    } else {
+    else
         again(run, job, 0, METE_FAILED, why);
-    }
     return METE_OK;
 }
 
 static void
-refused(struct run *run, struct job *job, long code, double asked)
+refused(struct run *run, struct http_job *job, long code, double asked)
 {
     char words[200], reason[300];
     int may_pass = code == 408 || code == 409 || code == 429 || code >= 500;
-    answer_complaint(run->p, mete_buffer_view(&job->answer), words, sizeof words);
+    http_complaint(run->p, mete_buffer_view(&job->answer), words, sizeof words);
     if (code >= 300 && code < 400)
         snprintf(reason, sizeof reason, "the endpoint redirects (HTTP %ld), which is not followed",
                  code);
@@ -224,7 +214,7 @@ refused(struct run *run, struct job *job, long code, double asked)
 
 /* What libcurl says ended. */
 static int
-settle(struct run *run, struct job *job, CURLcode code)
+settle(struct run *run, struct http_job *job, CURLcode code)
 {
     long http = 0;
     curl_off_t asked = 0, micro = 0;
@@ -233,6 +223,8 @@ settle(struct run *run, struct job *job, CURLcode code)
     curl_easy_getinfo(job->easy, CURLINFO_TOTAL_TIME_T, &micro);
     curl_multi_remove_handle(run->multi, job->easy);
     job->seconds = (double)micro * 1e-6;
+    job->code = code == CURLE_OK ? http : 0;
+    job->used = 0;
     int status = METE_OK;
     if (code != CURLE_OK)
         lost_connection(run, job, code);
@@ -240,10 +232,8 @@ settle(struct run *run, struct job *job, CURLcode code)
         status = take_answer(run, job);
     else
         refused(run, job, http, (double)asked);
-    double used = job->state == JOB_DONE && job->status == METE_VALID
-                      ? (double)(job->reply.prompt_tokens + job->reply.answer_tokens)
-                      : job->estimate;
-    endpoint_done(run->p->endpoint, mete_seconds(), job->estimate, used > 0 ? used : job->estimate);
+    endpoint_done(run->p->endpoint, mete_seconds(), job->estimate,
+                  job->used > 0 ? job->used : job->estimate);
     if (job->state == JOB_DONE) {
         curl_easy_cleanup(job->easy);
         job->easy = NULL;
@@ -258,10 +248,10 @@ static int
 start_due(struct run *run, double *wait)
 {
     double now = mete_seconds();
-    while (run->first < run->jobs && run->job[run->first].state == JOB_DONE)
+    while (run->first < run->jobs && run->job[run->first]->state == JOB_DONE)
         run->first++;
     for (size_t i = run->first; i < run->jobs; i++) {
-        struct job *job = &run->job[i];
+        struct http_job *job = run->job[i];
         if (job->state != JOB_WAITS)
             continue;
         if (job->not_before > now) {
@@ -293,11 +283,11 @@ give_up(struct run *run)
     if (run->lost < most)
         return;
     for (size_t i = run->first; i < run->jobs; i++)
-        if (run->job[i].state == JOB_DONE && run->job[i].status != METE_VALID)
-            last = run->job[i].reason;
+        if (run->job[i]->state == JOB_DONE && run->job[i]->status != METE_VALID)
+            last = run->job[i]->reason;
     for (size_t i = run->first; i < run->jobs; i++)
-        if (run->job[i].state == JOB_WAITS)
-            done(run, &run->job[i], METE_FAILED,
+        if (run->job[i]->state == JOB_WAITS)
+            done(run, run->job[i], METE_FAILED,
                  "not asked, as %zu questions in a row had no answer, the last: %.200s", most,
                  *last ? last : "no connection");
 }
@@ -318,7 +308,7 @@ step(struct run *run)
             char *job = NULL;
             CURLcode code = message->data.result;
             curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &job);
-            status = settle(run, (struct job *)(void *)job, code);
+            status = settle(run, (struct http_job *)(void *)job, code);
             ended = 1;
         }
     give_up(run);
@@ -328,15 +318,16 @@ step(struct run *run)
 }
 
 int
-transfer_run(mete_ctx *cx, const struct openai *p, struct job *job, size_t jobs)
+http_run(mete_ctx *cx, const struct http *p, struct http_job **job, size_t jobs, http_take *take,
+         const void *self)
 {
-    struct run run = {.cx = cx, .p = p, .job = job, .jobs = jobs};
+    struct run run = {.cx = cx, .p = p, .job = job, .jobs = jobs, .take = take, .self = self};
     for (size_t i = 0; i < jobs; i++)
-        run.left += job[i].state == JOB_WAITS;
+        run.left += job[i]->state == JOB_WAITS;
     if (!run.left)
         return METE_OK;
     run.retries_left = 10 + p->retry_share * (double)run.left;
-    run.multi = take_multi(p->shared);
+    run.multi = take_multi(p->pool);
     if (!run.multi)
         return mete_fail(cx, METE_ENOMEM, "out of memory for transfers");
     curl_multi_setopt(run.multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)p->concurrency);
@@ -344,13 +335,13 @@ transfer_run(mete_ctx *cx, const struct openai *p, struct job *job, size_t jobs)
     while (run.left && !status)
         status = step(&run);
     for (size_t i = 0; i < jobs; i++) { /* after an error: what still runs is dropped */
-        if (job[i].state == JOB_RUNS) {
-            curl_multi_remove_handle(run.multi, job[i].easy);
-            endpoint_done(p->endpoint, mete_seconds(), job[i].estimate, 0);
+        if (job[i]->state == JOB_RUNS) {
+            curl_multi_remove_handle(run.multi, job[i]->easy);
+            endpoint_done(p->endpoint, mete_seconds(), job[i]->estimate, 0);
         }
-        curl_easy_cleanup(job[i].easy);
-        job[i].easy = NULL;
+        curl_easy_cleanup(job[i]->easy);
+        job[i]->easy = NULL;
     }
-    give_multi(p->shared, run.multi);
+    give_multi(p->pool, run.multi);
     return status;
 }

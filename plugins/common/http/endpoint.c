@@ -1,11 +1,11 @@
-/* endpoint.c - the limits of an endpoint, kept by URL for the whole process: so many requests at
- * once, so many a minute, so many tokens a minute. Where two instances of one URL differ, the
- * tighter limit holds for both.
+/* endpoint.c - the limits of an endpoint, kept by URL for all of a plugin's instances: so many
+ * requests at once, so many a minute, so many tokens a minute. Where two instances of one URL
+ * differ, the tighter limit holds for both.
  *
  * A rate is kept by spacing: each request moves the earliest time of the next by its share of a
  * minute. Tokens are counted by an estimate at the start, put right at the end.
  */
-#include "openai.h"
+#include "http.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,7 @@ tighter(double gap, double per_minute)
 }
 
 struct endpoint *
-endpoint_of(const struct openai *p)
+endpoint_of(const struct http *p)
 {
     size_t length = strlen(p->target) + 1;
     pthread_mutex_lock(&lock);
