@@ -278,13 +278,14 @@ become_run(const mete__runner *runner, const mete__job *job)
     argv[n++] = "--quiet";
     int out = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     int talk = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (out < 0 || talk < 0 || dup2(out, 1) < 0 || dup2(talk, 2) < 0)
-        return;
-    if (args->memory) {
+    bool ready = out >= 0 && talk >= 0 && dup2(out, 1) >= 0 && dup2(talk, 2) >= 0;
+    if (ready && args->memory) {
         rlim_t most = (rlim_t)args->memory << 20;
         setrlimit(RLIMIT_AS, &(struct rlimit){most, most});
     }
-    execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+    if (ready)
+        execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+    free(argv);
 }
 
 static bool

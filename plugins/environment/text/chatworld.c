@@ -34,7 +34,7 @@ static const struct type {
     {"cyclist", "bell", {"i ride to work", "two wheels are enough for me"}},
     {"tailor", "thread", {"i sew my own coats", "a needle is always in my sleeve"}},
 };
-#define TYPES (sizeof types / sizeof *types)
+enum { TYPES = sizeof types / sizeof *types };
 
 static const char *const greeting[WORDINGS] = {"hello , i want a present",
                                                "good day , what can you give me"};
