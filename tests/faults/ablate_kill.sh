@@ -62,7 +62,7 @@ sleep 0.06
 kill -TERM $pid 2> /dev/null || true
 rc=0; wait $pid || rc=$?
 [ $rc = 0 ] || { [ $rc = 3 ] && grep -q 'interrupted; what is done stands in run' err; }
-! grep -q failed err
+! grep -q failed err || exit 1
 mete ablate a.cfg --out run --quiet > table.txt
 cmp whole.txt table.txt
 # The folder is another's.
@@ -70,4 +70,5 @@ exec 9>> run/lock
 flock 9
 echo $$ > run/lock
 rc=0; mete ablate a.cfg --out run --quiet 2> err || rc=$?
-[ $rc = 1 ] && grep -q "run is in use by process $$" err
+[ $rc = 1 ]
+grep -q "run is in use by process $$" err

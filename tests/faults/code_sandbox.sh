@@ -45,5 +45,6 @@ for program in ["while True: pass",
 print(json.dumps({"response": "pass"}))
 P
 [ "$(score hostile 'seconds = 1.5; memory = 512;' hostile.jsonl)" = "[0, 0, 0, 0, 0, 0, 0, 0, 0, 1]" ]
-[ ! -e escaped ] && [ "$(grep -c '"late":1' hostile.out)" -ge 1 ]
-! pgrep -f 'time.sleep(60)' > /dev/null
+[ ! -e escaped ]
+[ "$(grep -c '"late":1' hostile.out)" -ge 1 ]
+! pgrep -f 'time.sleep(60)' > /dev/null || exit 1

@@ -18,5 +18,6 @@ cmp whole/checkpoints/00000020/state.safetensors run/checkpoints/00000020/state.
 # All damaged: refused, nothing is begun anew over what is there.
 for f in run/checkpoints/*/manifest.json; do printf '}' >> "$f"; done
 rc=0; mete resume run 2> err || rc=$?
-[ $rc = 2 ] && grep -q 'none of the 3 checkpoints' err
+[ $rc = 2 ]
+grep -q 'none of the 3 checkpoints' err
 cmp whole/metrics.jsonl run/metrics.jsonl

@@ -25,7 +25,7 @@ rc=0
 [ $rc = 1 ] || { echo "exit status $rc"; cat err; exit 1; }
 grep -q 'cannot write run/.*: File too large' err
 cmp kept run/checkpoints/"$newest"/state.safetensors
-! ls -A run/checkpoints | grep -q tmp
+! ls -A run/checkpoints | grep -q tmp || exit 1
 mete resume run --quiet > /dev/null
 cmp whole/metrics.jsonl run/metrics.jsonl
 cmp whole/checkpoints/00000300/state.safetensors run/checkpoints/00000300/state.safetensors

@@ -15,7 +15,8 @@ while [ ! -s stopped/metrics.jsonl ]; do sleep 0.01; done
 rc=0; mete resume stopped 2> busy || rc=$?
 kill -TERM "$pid"
 code=0; wait "$pid" || code=$?
-[ $rc = 1 ] && grep -q "in use by process $pid" busy
+[ $rc = 1 ]
+grep -q "in use by process $pid" busy
 [ $code = 3 ] || { echo "exit status $code"; cat err; exit 1; }
 grep -q 'go on with: mete resume stopped' err
 mete resume stopped --quiet > /dev/null
@@ -25,4 +26,5 @@ mete resume stopped 2> err
 grep -q 'is finished' err
 # A folder that holds a run is not taken for another.
 rc=0; mete run a.cfg --out whole 2> err || rc=$?
-[ $rc = 2 ] && grep -q 'already holds a run' err
+[ $rc = 2 ]
+grep -q 'already holds a run' err

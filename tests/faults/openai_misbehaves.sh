@@ -74,7 +74,9 @@ P
 # An endpoint that is gone: the rest is not asked.
 for i in $(seq 200); do echo "{\"prompt\":\"500 $i\"}"; done > gone.jsonl
 rc=0; timeout 60 mete generate three.cfg --model m --file gone.jsonl --json > gone.txt 2> err2.txt || rc=$?
-[ $rc = 1 ] && [ "$(wc -l < gone.txt)" = 200 ] && grep -q 'not asked, as 20 questions in a row' gone.txt
+[ $rc = 1 ]
+[ "$(wc -l < gone.txt)" = 200 ]
+grep -q 'not asked, as 20 questions in a row' gone.txt
 [ "$(grep -c '"500 ' seen.jsonl)" -lt 120 ]
 
 # The cache: asked once, by any command; an exact replay needs no endpoint and no key.
@@ -83,7 +85,8 @@ head -n 1 in.jsonl > ok.jsonl; echo '{"id":"drawn","prompt":"hello"}' >> ok.json
 mete generate cache.cfg --model m --file ok.jsonl --json --quiet > c1.txt
 lines=$(wc -l < seen.jsonl)
 mete generate cache.cfg --model m --file ok.jsonl --json --quiet > c2.txt
-[ "$(wc -l < seen.jsonl)" = "$lines" ] && grep -q '"cached":true' c2.txt
+[ "$(wc -l < seen.jsonl)" = "$lines" ]
+grep -q '"cached":true' c2.txt
 # Another seed is another draw; without a temperature there is none.
 mete generate cache.cfg --model m --file ok.jsonl --json --quiet --seed 9 > /dev/null
 [ "$(wc -l < seen.jsonl)" = $((lines + 2)) ]
@@ -177,11 +180,13 @@ sed 's/price_in/cache_mode = "only"; price_in/' cache.cfg > only.cfg
 cp c2.txt want.txt
 mete generate only.cfg --model m --file ok.jsonl --json --quiet | cmp - want.txt
 rc=0; mete generate only.cfg --model m --prompt never --json --quiet > never.txt || rc=$?
-[ $rc = 1 ] && grep -q 'does not hold this answer' never.txt
+[ $rc = 1 ]
+grep -q 'does not hold this answer' never.txt
 # Nobody listens: bounded, and said.
 export TEST_API_KEY=sk-test-8f3a91c2d7e64b05
 rc=0; timeout 30 mete generate a.cfg --model m --prompt x --json --quiet > dead.txt || rc=$?
-[ $rc = 1 ] && grep -q 'no answer from the endpoint' dead.txt
+[ $rc = 1 ]
+grep -q 'no answer from the endpoint' dead.txt
 
 # Configs that cannot be right.
 refuse () { # option text, sentence

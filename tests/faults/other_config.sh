@@ -16,10 +16,13 @@ cp run/metrics.jsonl before
 grep -q 'seed = 5;' run/config.cfg
 sed -i 's/seed = 5;/seed = 6;/' run/config.cfg
 rc=0; mete resume run 2> err || rc=$?
-[ $rc = 2 ] && [ "$(wc -l < err)" = 1 ] && grep -q 'another seed (5, here 6).*--force' err
+[ $rc = 2 ]
+[ "$(wc -l < err)" = 1 ]
+grep -q 'another seed (5, here 6).*--force' err
 cmp before run/metrics.jsonl
 sed -i 's/seed = 6;/seed = 5;/; s/keep = [0-9]*/keep = 9/; s/iterations = 300;/iterations = 20;/' run/config.cfg
 rc=0; mete resume run 2> err || rc=$?
-[ $rc = 2 ] && grep -q 'another config' err
+[ $rc = 2 ]
+grep -q 'another config' err
 sed -i 's/iterations = 20;/iterations = 300;/' run/config.cfg
 mete resume run --quiet > /dev/null

@@ -571,8 +571,8 @@ adapters_there_and_back(void)
             mete_buffer_free(&bytes[0]);
             mete_buffer_free(&bytes[1]);
         }
-        mete_arrays *arrays = mete_arrays_open(
-            strcat(strcpy(given, own[1]), "/adapter_model.safetensors"), &first.err);
+        snprintf(given, sizeof given, "%s/adapter_model.safetensors", own[1]);
+        mete_arrays *arrays = mete_arrays_open(given, &first.err);
         CU_ASSERT_EQUAL(mete_arrays_count(arrays), 2 * has[k]);
         mete_arrays_close(arrays);
         for (int i = 0; i < 2; i++) {
