@@ -91,19 +91,6 @@ static const struct option table[] = {
     {NULL, 0, NULL, 0},
 };
 
-void
-mete__say(const char *format, ...)
-{
-    va_list list;
-    va_start(list, format);
-    flockfile(stderr);
-    fputs("mete: ", stderr);
-    vfprintf(stderr, format, list);
-    fputc('\n', stderr);
-    funlockfile(stderr);
-    va_end(list);
-}
-
 int
 mete__misused(const char *command, const char *format, ...)
 {

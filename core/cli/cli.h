@@ -2,6 +2,7 @@
 #ifndef METE_CLI_CLI_H
 #define METE_CLI_CLI_H
 
+#include "base/say.h"
 #include "engine/engine.h"
 #include <mete/text.h>
 
@@ -53,9 +54,7 @@ bool mete__args_read(int argc, char **argv, const char *takes, size_t least, siz
                      const char *usage, mete__args *args, int *code);
 void mete__args_free(mete__args *args);
 
-/* One sentence on stderr, with the program's name before it. */
-void mete__say(const char *format, ...) METE_PRINTF(1, 2);
-/* The same, and "see mete COMMAND --help"; returns METE__EXIT_USAGE. */
+/* Says it (mete__say), and "see mete COMMAND --help"; returns METE__EXIT_USAGE. */
 int mete__misused(const char *command, const char *format, ...) METE_PRINTF(2, 3);
 /* Exit code for a status of the library. */
 int mete__exit_of(int status);

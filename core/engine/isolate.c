@@ -207,7 +207,15 @@ settle_in(mete__engine *engine, const mete__limits *limits, int said)
         fputs("cannot be kept from starting processes: the system refuses filters\n", stderr);
 }
 
-/* Ends this process after so many seconds, whatever its plugin made of signals; 0: never mind. */
+/* A timer that ends this process, whatever its plugin made of signals; false: there is none. */
+static bool
+deadline_make(timer_t *timer)
+{
+    struct sigevent kill_me = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+    return timer_create(CLOCK_MONOTONIC, &kill_me, timer) == 0;
+}
+
+/* Sets it to so many seconds from now; 0: never mind. */
 static void
 deadline(timer_t timer, double seconds)
 {
@@ -220,8 +228,7 @@ deadline(timer_t timer, double seconds)
 static void __attribute__((noreturn)) work(mete__isolate *isolate, mete_node *node, int socket)
 {
     timer_t timer;
-    struct sigevent kill_me = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
-    bool timed = timer_create(CLOCK_MONOTONIC, &kill_me, &timer) == 0;
+    bool timed = deadline_make(&timer);
     settle_in(node->engine, &isolate->limits, self->said);
     if (node->engine->options.log)
         node->engine->options.log = note_log;
@@ -774,8 +781,7 @@ static void __attribute__((noreturn)) rehearse(mete_node *node, int said, mete_e
 {
     const mete__limits *limits = &node->private_->isolate->limits;
     timer_t timer;
-    struct sigevent kill_me = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
-    if (timer_create(CLOCK_MONOTONIC, &kill_me, &timer) == 0)
+    if (deadline_make(&timer))
         deadline(timer, limits->timeout);
     settle_in(node->engine, limits, said);
     node->engine->options.log = NULL;

@@ -1,11 +1,12 @@
 /* serve.c - the life of a server: it starts, listens to signals, drains and ends. */
 #include "serve/serve.h"
 
+#include "base/say.h"
+
 #include <errno.h>
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,21 +53,6 @@ catch_signals(void)
            !sigaction(SIGHUP, &action, NULL);
 }
 
-static void say(const char *format, ...) METE_PRINTF(1, 2);
-
-static void
-say(const char *format, ...)
-{
-    va_list list;
-    va_start(list, format);
-    flockfile(stderr);
-    fputs("mete: ", stderr);
-    vfprintf(stderr, format, list);
-    fputc('\n', stderr);
-    funlockfile(stderr);
-    va_end(list);
-}
-
 /* As many files as the system lets it have: each connection is one. */
 static void
 raise_files(void)
@@ -91,10 +77,11 @@ announce(const mete__server *server)
     const mete__serve_options *o = &server->options;
     bool six = strchr(o->host, ':') != NULL;
     if (!o->token && !is_local(o->host))
-        say("anybody who reaches %s may ask: set METE_SERVE_TOKEN or serve.token_file", o->host);
-    say("serving %s at %s://%s%s%s:%s (version %s)", server->config,
-        o->certificate ? "https" : "http", six ? "[" : "", o->host, six ? "]" : "", o->port,
-        server->tree->version);
+        mete__say("anybody who reaches %s may ask: set METE_SERVE_TOKEN or serve.token_file",
+                  o->host);
+    mete__say("serving %s at %s://%s%s%s:%s (version %s)", server->config,
+              o->certificate ? "https" : "http", six ? "[" : "", o->host, six ? "]" : "", o->port,
+              server->tree->version);
 }
 
 static void
@@ -102,10 +89,10 @@ reload(mete__server *server, const mete__engine_options *engine)
 {
     mete__errors errors = {0};
     if (mete__tree_load(server, engine, &errors)) {
-        say("reloaded %s (version %s)", server->config, server->tree->version);
+        mete__say("reloaded %s (version %s)", server->config, server->tree->version);
     } else {
         mete__errors_print(&errors, stderr);
-        say("the reload failed; version %s goes on", server->tree->version);
+        mete__say("the reload failed; version %s goes on", server->tree->version);
     }
     mete__errors_free(&errors);
 }
@@ -152,7 +139,7 @@ drain(mete__server *server)
     }
     size_t left = active(server);
     if (left)
-        say("%zu requests were cut", left);
+        mete__say("%zu requests were cut", left);
     mete__queue_expire(server, INFINITY);
     mete__queue_stop(server);
     mete__http_stop(server);
@@ -163,12 +150,12 @@ start(mete__server *server)
 {
     mete_error err = {0};
     if (!mete__queue_start(server)) {
-        say("cannot start threads");
+        mete__say("cannot start threads");
         return METE_EIO;
     }
     if (mete__http_start(server, &err))
         return METE_OK;
-    say("%s", err.message);
+    mete__say("%s", err.message);
     mete__queue_stop(server);
     return err.code;
 }

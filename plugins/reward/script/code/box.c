@@ -178,6 +178,53 @@ open_words(const struct program *program, char *script, size_t size, const char 
     word[count] = NULL;
 }
 
+/* All that a file in memory holds, NUL-terminated; NULL where memory ran out. */
+static char *
+all_of(int fd, size_t *length)
+{
+    off_t size = lseek(fd, 0, SEEK_END);
+    char *text = size >= 0 ? malloc((size_t)size + 1) : NULL;
+    ssize_t got = text ? pread(fd, text, (size_t)size, 0) : -1;
+    if (text)
+        text[got > 0 ? got : 0] = 0;
+    *length = got > 0 ? (size_t)got : 0;
+    return text;
+}
+
+static void
+finish(struct running *job, int late, int open_air)
+{
+    struct program *program = job->program;
+    int status = 0;
+    size_t length;
+    if (late) {
+        kill(job->pid, SIGKILL);
+        kill(-job->pid, SIGKILL);
+    }
+    while (waitpid(job->pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (open_air)
+        kill(-job->pid, SIGKILL); /* what it left behind */
+    program->output = all_of(job->output, &program->length);
+    char *said = all_of(job->error, &length);
+    size_t from = said && length >= sizeof program->said ? length - sizeof program->said + 1 : 0;
+    snprintf(program->said, sizeof program->said, "%s", said ? said + from : "");
+    free(said);
+    char *told = all_of(job->status, &length);
+    int boxed = open_air || (told && strstr(told, "child-pid"));
+    const char *code = told ? strstr(told, "\"exit-code\":") : NULL;
+    program->ending = !boxed ? UNBOXED : late ? LATE : ENDED;
+    program->code = code                ? (int)strtol(code + strlen("\"exit-code\":"), NULL, 10)
+                    : WIFEXITED(status) ? WEXITSTATUS(status)
+                                        : 128 + WTERMSIG(status);
+    free(told);
+    close(job->output);
+    close(job->error);
+    close(job->status);
+    if (job->process >= 0)
+        close(job->process);
+}
+
 /* The same file opened anew, to be read from its beginning. */
 static int
 opened_anew(int fd)
@@ -247,54 +294,12 @@ start(struct running *to, struct program *program, const struct limits *limits, 
     }
     to->process = (int)syscall(SYS_pidfd_open, to->pid, 0);
     to->end = now() + limits->seconds;
-    return 0;
-}
-
-/* All that a file in memory holds, NUL-terminated; NULL where memory ran out. */
-static char *
-all_of(int fd, size_t *length)
-{
-    off_t size = lseek(fd, 0, SEEK_END);
-    char *text = size >= 0 ? malloc((size_t)size + 1) : NULL;
-    ssize_t got = text ? pread(fd, text, (size_t)size, 0) : -1;
-    if (text)
-        text[got > 0 ? got : 0] = 0;
-    *length = got > 0 ? (size_t)got : 0;
-    return text;
-}
-
-static void
-finish(struct running *job, int late, int open_air)
-{
-    struct program *program = job->program;
-    int status = 0;
-    size_t length;
-    if (late) {
-        kill(job->pid, SIGKILL);
-        kill(-job->pid, SIGKILL);
-    }
-    while (waitpid(job->pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (open_air)
-        kill(-job->pid, SIGKILL); /* what it left behind */
-    program->output = all_of(job->output, &program->length);
-    char *said = all_of(job->error, &length);
-    size_t from = said && length >= sizeof program->said ? length - sizeof program->said + 1 : 0;
-    snprintf(program->said, sizeof program->said, "%s", said ? said + from : "");
-    free(said);
-    char *told = all_of(job->status, &length);
-    int boxed = open_air || (told && strstr(told, "child-pid"));
-    const char *code = told ? strstr(told, "\"exit-code\":") : NULL;
-    program->ending = !boxed ? UNBOXED : late ? LATE : ENDED;
-    program->code = code                ? (int)strtol(code + strlen("\"exit-code\":"), NULL, 10)
-                    : WIFEXITED(status) ? WEXITSTATUS(status)
-                                        : 128 + WTERMSIG(status);
-    free(told);
-    close(job->output);
-    close(job->error);
-    close(job->status);
-    if (job->process >= 0)
-        close(job->process);
+    if (to->process >= 0)
+        return 0;
+    bad = errno; /* nobody would tell when it ends */
+    finish(to, 1, open_air);
+    errno = bad;
+    return -1;
 }
 
 /* Waits until at least one of the jobs has ended, and takes those that have off the list. */

@@ -11,6 +11,7 @@
  * `steps` a row and `memory` (sandbox.h), so it may come from a model. It is compiled anew for each
  * batch: nothing is remembered between batches.
  */
+#include "../common/names.h"
 #include "sandbox.h"
 
 #include <math.h>
@@ -18,7 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_SCRIPT = 1 << 20, MOST_NAMES = 64 };
+enum { MOST_SCRIPT = 1 << 20 };
 
 struct lua {
     const char *script, *code;
@@ -106,22 +107,10 @@ open_lua(mete_ctx *cx, void *self)
 {
     struct lua *p = self;
     int status = read_script(cx, p);
-    if (!status && (p->fields.count > MOST_NAMES || p->signals.count > MOST_NAMES))
-        status = mete_fail(cx, METE_EINVAL, "more than %d fields or signals", MOST_NAMES);
-    if (status)
-        return status;
-    p->column = mete_alloc(cx, (p->fields.count + 1) * sizeof *p->column);
-    p->signal = mete_alloc(cx, (p->signals.count + 1) * sizeof *p->signal);
-    if (!p->column || !p->signal)
-        return mete_fail(cx, METE_ENOMEM, "out of memory");
-    for (size_t k = 0; k < p->fields.count && !status; k++)
-        status =
-            mete_need(cx, p->fields.item[k], METE_EPISODE, METE_TEXT, METE_OPTIONAL, &p->column[k]);
-    for (size_t k = 0; k < p->signals.count && !status; k++) {
-        p->signal[k] = mete_signal(cx, p->signals.item[k], METE_EPISODE, METE_ROLE_INFO, -INFINITY,
-                                   INFINITY, "given by the script");
-        status = p->signal[k] < 0 ? p->signal[k] : METE_OK;
-    }
+    if (!status)
+        status = names_columns(cx, p->fields, METE_TEXT, &p->column);
+    if (!status)
+        status = names_signals(cx, p->signals, "given by the script", &p->signal);
     return status ? status : try_script(cx, p);
 }
 

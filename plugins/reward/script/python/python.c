@@ -9,6 +9,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "../common/names.h"
 #include "driver.h"
 
 #include <dlfcn.h>
@@ -18,16 +19,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_NAMES = 64 };
-
 struct python {
     const char *file, *function;
     int call, chat;
     mete_strings fields, json, signals;
     mete_field reference;
     /* filled by open */
-    mete_field *column; /* [fields.count], then [json.count] */
-    int *signal;        /* [signals.count] */
+    mete_field *column;  /* [fields.count] */
+    mete_field *decoded; /* [json.count] */
+    int *signal;         /* [signals.count] */
     struct loaded *loaded;
 };
 
@@ -37,7 +37,14 @@ struct loaded {
     PyObject *function, *score;
 };
 
-static const char *const style[] = {"trl", "verl", "verl_batch", "openrlhf", "verifiers"};
+/* The forms of `call`: the driver's function for each, and how the user's is called by default. */
+static const struct {
+    const char *name, *function;
+} form[] = {{"trl", "reward_func"},
+            {"verl", "compute_score"},
+            {"verl_batch", "compute_score"},
+            {"openrlhf", "reward_func"},
+            {"verifiers", "reward_func"}};
 
 static const mete_option options[] = {
     METE_FILE(struct python, file, METE_REQUIRED, "the Python file"),
@@ -108,7 +115,7 @@ say_exception(char *text, size_t size)
     PyErr_Clear();
 }
 
-/* A name of the driver's, run in a namespace of its own. */
+/* What the driver calls so; a new reference. */
 static PyObject *
 driver_get(PyObject *names, const char *name)
 {
@@ -120,9 +127,7 @@ driver_get(PyObject *names, const char *name)
 static int
 load_function(mete_ctx *cx, const struct python *p)
 {
-    const char *name = p->function                                       ? p->function
-                       : strstr(style[p->call], "verl_") || p->call == 1 ? "compute_score"
-                                                                         : "reward_func";
+    const char *name = p->function ? p->function : form[p->call].function;
     PyObject *names = PyDict_New();
     PyObject *ran = NULL, *load = NULL;
     if (names && PyDict_SetItemString(names, "__builtins__", PyEval_GetBuiltins()) == 0)
@@ -216,16 +221,16 @@ arguments(const struct python *p, const mete_batch *batch)
     bad = bad || put(rows, "prompt", texts(batch->prompt, n, 1));
     bad = bad || put(rows, "response", texts(batch->response, n, 1));
     bad = bad || put(rows, "reference", references(p, batch));
-    for (size_t k = 0; !bad && k < p->fields.count + p->json.count; k++) {
-        int is_json = k >= p->fields.count;
-        const char *name = is_json ? p->json.item[k - p->fields.count] : p->fields.item[k];
-        bad = put(others, name, texts(mete_text_of(batch, &p->column[k]), n, 0));
-        PyObject *word = !bad && is_json ? PyUnicode_FromString(name) : NULL;
-        bad = bad || (is_json && (!word || PyList_Append(decoded, word)));
+    for (size_t k = 0; !bad && k < p->fields.count; k++)
+        bad = put(others, p->fields.item[k], texts(mete_text_of(batch, &p->column[k]), n, 0));
+    for (size_t k = 0; !bad && k < p->json.count; k++) {
+        PyObject *word = PyUnicode_FromString(p->json.item[k]);
+        bad = !word || PyList_Append(decoded, word) ||
+              put(others, p->json.item[k], texts(mete_text_of(batch, &p->decoded[k]), n, 0));
         Py_XDECREF(word);
     }
     PyObject *all = bad ? NULL
-                        : Py_BuildValue("(sOOOOi)", style[p->call], p->loaded->function, rows,
+                        : Py_BuildValue("(sOOOOi)", form[p->call].name, p->loaded->function, rows,
                                         others, decoded, p->chat);
     Py_XDECREF(rows);
     Py_XDECREF(others);
@@ -265,7 +270,7 @@ take_row(mete_ctx *cx, const struct python *p, size_t i, PyObject *values, PyObj
     }
     int got = number_at(values, i, &value);
     if (got < 0)
-        mete_row_fail(cx, i, METE_FAILED, "%s gives %g", p->file, value);
+        mete_row_fail(cx, i, METE_FAILED, "the function gives what is no finite number");
     else if (!got)
         out->status[i] = METE_NOT_APPLICABLE;
     else
@@ -308,29 +313,17 @@ static int
 open_python(mete_ctx *cx, void *self)
 {
     struct python *p = self;
-    size_t names = p->fields.count + p->json.count;
-    int status = METE_OK;
-    if (names > MOST_NAMES || p->signals.count > MOST_NAMES)
-        return mete_fail(cx, METE_EINVAL, "more than %d fields or signals", MOST_NAMES);
     if (access(p->file, R_OK))
         return mete_fail(cx, METE_EIO, "file: cannot read %s", p->file);
-    p->column = mete_alloc(cx, (names + 1) * sizeof *p->column);
-    p->signal = mete_alloc(cx, (p->signals.count + 1) * sizeof *p->signal);
     p->loaded = mete_alloc(cx, sizeof *p->loaded);
-    if (!p->column || !p->signal || !p->loaded)
+    if (!p->loaded)
         return mete_fail(cx, METE_ENOMEM, "out of memory");
     pthread_mutex_init(&p->loaded->lock, NULL);
-    for (size_t k = 0; k < names && !status; k++) {
-        int is_json = k >= p->fields.count;
-        status =
-            mete_need(cx, is_json ? p->json.item[k - p->fields.count] : p->fields.item[k],
-                      METE_EPISODE, is_json ? METE_JSON : METE_TEXT, METE_OPTIONAL, &p->column[k]);
-    }
-    for (size_t k = 0; k < p->signals.count && !status; k++) {
-        p->signal[k] = mete_signal(cx, p->signals.item[k], METE_EPISODE, METE_ROLE_INFO, -INFINITY,
-                                   INFINITY, "given by the function");
-        status = p->signal[k] < 0 ? p->signal[k] : METE_OK;
-    }
+    int status = names_columns(cx, p->fields, METE_TEXT, &p->column);
+    if (!status)
+        status = names_columns(cx, p->json, METE_JSON, &p->decoded);
+    if (!status)
+        status = names_signals(cx, p->signals, "given by the function", &p->signal);
     if (status || !mete_isolated(cx))
         return status;
     /* In the process that is thrown away: what is wrong with the file is told before a run. */

@@ -7,6 +7,8 @@
  */
 #include "remote.h"
 
+#include "../common/names.h"
+
 #include <math.h>
 
 _Static_assert(offsetof(struct remote, http) == 0, "HTTP_OPTIONS fill the state's first member");
@@ -56,31 +58,14 @@ check(mete_ctx *cx, const struct remote *p)
 }
 
 static int
-declare(mete_ctx *cx, struct remote *p)
-{
-    int status = METE_OK;
-    p->column = mete_alloc(cx, (p->fields.count + 1) * sizeof *p->column);
-    p->signal = mete_alloc(cx, (p->signals.count + 1) * sizeof *p->signal);
-    if (!p->column || !p->signal)
-        return mete_fail(cx, METE_ENOMEM, "out of memory");
-    for (size_t k = 0; k < p->fields.count && !status; k++)
-        status =
-            mete_need(cx, p->fields.item[k], METE_EPISODE, METE_TEXT, METE_OPTIONAL, &p->column[k]);
-    for (size_t k = 0; k < p->signals.count && !status; k++) {
-        p->signal[k] = mete_signal(cx, p->signals.item[k], METE_EPISODE, METE_ROLE_INFO, -INFINITY,
-                                   INFINITY, "told by the server");
-        status = p->signal[k] < 0 ? p->signal[k] : METE_OK;
-    }
-    return status;
-}
-
-static int
 open_remote(mete_ctx *cx, void *self)
 {
     struct remote *p = self;
     int status = check(cx, p);
     if (!status)
-        status = declare(cx, p);
+        status = names_columns(cx, p->fields, METE_TEXT, &p->column);
+    if (!status)
+        status = names_signals(cx, p->signals, "told by the server", &p->signal);
     if (status)
         return status;
     status = http_open(cx, &p->http, p->path ? p->path : protocol_path(p->protocol), 1);
