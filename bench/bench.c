@@ -55,6 +55,20 @@ open_engine(const char *text, mete__config **config)
     return engine;
 }
 
+/* Responses of up to 199 bytes. */
+static mete__builder *
+short_texts(size_t rows)
+{
+    mete__builder *builder = mete__builder_new();
+    mete__builder_shape(builder, &(mete__shape){.text = true});
+    char words[200];
+    memset(words, 'x', sizeof words);
+    for (size_t i = 0; i < rows; i++)
+        mete__builder_row(builder,
+                          &(mete__row){.id = i, .prompt_id = i, .response = {words, i % 200}});
+    return builder;
+}
+
 /* ---- a tree of eight trivial rewards against one loop -------------------------------------------- */
 
 static void
@@ -70,13 +84,7 @@ tree(size_t rows)
     strncat(text, " ); };", sizeof text - strlen(text) - 1);
     mete__config *config;
     mete__engine *engine = open_engine(text, &config);
-    mete__builder *builder = mete__builder_new();
-    mete__builder_shape(builder, &(mete__shape){.text = true});
-    char words[200];
-    memset(words, 'x', sizeof words);
-    for (size_t i = 0; i < rows; i++)
-        mete__builder_row(builder,
-                          &(mete__row){.id = i, .prompt_id = i, .response = {words, i % 200}});
+    mete__builder *builder = short_texts(rows);
     mete_error err = {0};
     const mete_batch *batch = mete__builder_batch(builder, &err);
     double *plain = calloc(rows, sizeof *plain), a[ROUNDS], b[ROUNDS], ratio[ROUNDS];
@@ -140,13 +148,7 @@ isolation(size_t rows)
     mete__engine *here = open_engine("reward = { use = \"length\"; };", &config[0]);
     mete__engine *there =
         open_engine("reward = { use = \"length\"; isolate = \"process\"; };", &config[1]);
-    mete__builder *builder = mete__builder_new();
-    mete__builder_shape(builder, &(mete__shape){.text = true});
-    char words[200];
-    memset(words, 'x', sizeof words);
-    for (size_t i = 0; i < rows; i++)
-        mete__builder_row(builder,
-                          &(mete__row){.id = i, .prompt_id = i, .response = {words, i % 200}});
+    mete__builder *builder = short_texts(rows);
     mete_error err = {0};
     const mete_batch *batch = mete__builder_batch(builder, &err);
     double more[ROUNDS];

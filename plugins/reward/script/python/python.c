@@ -195,24 +195,21 @@ texts(const mete_text *text, size_t n, int absent_is_empty)
     return list;
 }
 
+/* The first of each row's right answers. */
 static PyObject *
-references(const struct python *p, const mete_batch *batch)
+references(mete_ctx *cx, const struct python *p, const mete_batch *batch)
 {
-    PyObject *list = PyList_New((Py_ssize_t)batch->episodes);
-    for (size_t i = 0; list && i < batch->episodes; i++) {
+    mete_text *first = mete_arena(cx, (batch->episodes + 1) * sizeof *first);
+    for (size_t i = 0; first && i < batch->episodes; i++) {
         mete_texts right = mete_texts_of(batch, &p->reference, i);
-        PyObject *item = text_of(right.count ? right.item : NULL);
-        if (!item) {
-            Py_CLEAR(list);
-            break;
-        }
-        PyList_SET_ITEM(list, (Py_ssize_t)i, item);
+        if (right.count)
+            first[i] = *right.item;
     }
-    return list;
+    return first ? texts(first, batch->episodes, 0) : PyErr_NoMemory();
 }
 
 static PyObject *
-arguments(const struct python *p, const mete_batch *batch)
+arguments(mete_ctx *cx, const struct python *p, const mete_batch *batch)
 {
     size_t n = batch->episodes;
     PyObject *rows = PyDict_New(), *others = PyDict_New();
@@ -220,7 +217,7 @@ arguments(const struct python *p, const mete_batch *batch)
     int bad = !rows || !others || !decoded;
     bad = bad || put(rows, "prompt", texts(batch->prompt, n, 1));
     bad = bad || put(rows, "response", texts(batch->response, n, 1));
-    bad = bad || put(rows, "reference", references(p, batch));
+    bad = bad || put(rows, "reference", references(cx, p, batch));
     for (size_t k = 0; !bad && k < p->fields.count; k++)
         bad = put(others, p->fields.item[k], texts(mete_text_of(batch, &p->column[k]), n, 0));
     for (size_t k = 0; !bad && k < p->json.count; k++) {
@@ -289,7 +286,7 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     if (status)
         return status;
     char why[400] = "";
-    PyObject *given = arguments(p, batch);
+    PyObject *given = arguments(cx, p, batch);
     PyObject *got = given ? PyObject_CallObject(p->loaded->score, given) : NULL;
     PyObject *values, *reasons, *signals;
     if (!got || !PyArg_ParseTuple(got, "O!O!O!", &PyList_Type, &values, &PyList_Type, &reasons,
