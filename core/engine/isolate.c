@@ -83,9 +83,9 @@ struct mete__isolate {
 static pthread_mutex_t siblings_lock = PTHREAD_MUTEX_INITIALIZER;
 static worker *siblings;
 
-/* Waits for the other side's byte, as long as the socket was told to: 1 it came, 0 the other side is
- * gone, -1 time is up. It mostly comes sooner than a process that sleeps is woken, so the first tries
- * do not sleep. */
+/* Waits for the other side's byte, as long as the socket was told to: 1 it came, 0 the other side
+ * is gone, -1 time is up. It mostly comes sooner than a process that sleeps is woken, so the first
+ * tries do not sleep. */
 static int
 hear(int socket)
 {
