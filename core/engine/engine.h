@@ -212,6 +212,10 @@ const char *mete__node_reason(const mete_node *node, size_t row);
  * mete__score. */
 /* Offline learning of a node of any kind (fit_batch, fit_end); a node without fit_end never asks to
  * stop. The plugin sees what learners may see. */
+/* Does a reward label pairs itself, and what it says of pairs of rows of `batch` (reward.h). */
+bool mete__compares(const mete_node *node);
+int mete__compare(mete_node *node, const mete_batch *batch, const uint32_t *a, const uint32_t *b,
+                  size_t pairs, double *p, mete_error *err);
 bool mete__can_fit(const mete_node *node);
 int mete__fit_batch(mete_node *node, const mete_batch *batch, uint64_t step, mete_error *err);
 int mete__fit_end(mete_node *node, uint64_t epoch, const mete_batch *validation, bool *stop,

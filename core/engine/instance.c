@@ -275,7 +275,6 @@ build_children(mete__engine *engine, mete_node *node, mete__value *of)
         mete_node *child = build_node(engine, METE_KIND_REWARD, item, path, node);
         if (!child)
             continue;
-        child->gold = mete__value_bool(item, "gold", false, engine->errors) || node->gold;
         if (child->gold && !node->gold) {
             node->private_->gold[node->private_->golds++] = child;
             continue;
@@ -456,6 +455,19 @@ check_children(mete__engine *engine, mete_node *node, const mete__value *group)
                          node->children);
 }
 
+/* Gold are the children under `of` that say so, and all below them. */
+static bool
+is_gold(const mete_node *parent, mete__value *group, mete__errors *errors)
+{
+    const mete__value *of = parent ? mete__value_get(parent->at, "of") : NULL;
+    if (parent && parent->gold)
+        return true;
+    for (const mete__value *item = of ? of->first : NULL; item; item = item->next)
+        if (item == group)
+            return mete__value_bool(group, "gold", false, errors);
+    return false;
+}
+
 static mete_node *
 build_node(mete__engine *engine, mete_kind kind, mete__value *group, const char *path,
            mete_node *parent)
@@ -487,7 +499,7 @@ build_node(mete__engine *engine, mete_kind kind, mete__value *group, const char 
     node->plugin = plugin;
     node->at = group;
     node->parent = parent;
-    node->gold = parent && parent->gold;
+    node->gold = is_gold(parent, group, errors); /* before its children, who see what it sees */
     node->self = calloc(1, plugin->as.head.state_size ? plugin->as.head.state_size : 1);
     if (!node->self)
         return NULL;

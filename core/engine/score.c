@@ -731,6 +731,24 @@ mete_compare(mete_ctx *cx, mete_node *node, const mete_batch *batch, const uint3
     return METE_OK;
 }
 
+bool
+mete__compares(const mete_node *node)
+{
+    return node->plugin->as.reward.compare != NULL;
+}
+
+int
+mete__compare(mete_node *node, const mete_batch *batch, const uint32_t *a, const uint32_t *b,
+              size_t pairs, double *p, mete_error *err)
+{
+    mete_ctx cx = mete__ctx_make(node, METE__SCORING, err);
+    mete__arena_mark mark = mete__arena_marked(cx.arena);
+    cx.batch = batch;
+    int status = mete_compare(&cx, node, batch, a, b, pairs, p);
+    mete__arena_release(cx.arena, mark);
+    return status;
+}
+
 /* ---- learning online ------------------------------------------------------------------------- */
 
 static int

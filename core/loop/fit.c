@@ -300,6 +300,10 @@ fit_samples(mete__loop *loop, const mete__stage *stage, mete_error *err)
         fit->pair_b[k] = w->unit[2 * k + 1];
         fit->pair_p[k] = (double)w->unit_p[k];
     }
+    if (mete__compares(fit->label) &&
+        (status = mete__compare(fit->label, batch, fit->pair_a, fit->pair_b, w->units, fit->pair_p,
+                                err)))
+        return status;
     mete_batch with = *batch;
     with.pairs = w->units;
     with.pair_a = fit->pair_a;
