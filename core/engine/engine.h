@@ -210,12 +210,13 @@ bool mete__node_notes(const mete_node *node, size_t row, mete_buffer *out);
 const char *mete__node_reason(const mete_node *node, size_t row);
 /* `update` of every node that learns online, in tree order, with the scores of the last
  * mete__score. */
-/* Offline learning of a node of any kind (fit_batch, fit_end); a node without fit_end never asks to
- * stop. The plugin sees what learners may see. */
-/* Does a reward label pairs itself, and what it says of pairs of rows of `batch` (reward.h). */
+/* Does a reward label pairs itself (`compare`), and p[k], the chance that row a[k] of the batch is
+ * preferred to row b[k], as mete_compare of reward.h has it. */
 bool mete__compares(const mete_node *node);
 int mete__compare(mete_node *node, const mete_batch *batch, const uint32_t *a, const uint32_t *b,
                   size_t pairs, double *p, mete_error *err);
+/* Offline learning of a node of any kind (fit_batch, fit_end); a node without fit_end never asks to
+ * stop. The plugin sees what learners may see. */
 bool mete__can_fit(const mete_node *node);
 int mete__fit_batch(mete_node *node, const mete_batch *batch, uint64_t step, mete_error *err);
 int mete__fit_end(mete_node *node, uint64_t epoch, const mete_batch *validation, bool *stop,

@@ -45,3 +45,26 @@ finish(struct opened *o)
         printf("%s\n", err.message);
     CU_ASSERT_EQUAL(err.code, METE_OK);
 }
+
+const mete_batch *
+collect(struct opened *o, const char *responses)
+{
+    mete_error err = {0};
+    mete_params params = mete__loop_params(o->loop);
+    const mete_batch *batch =
+        mete__rollout_batch(&o->loop->train, &params, 0, 1, responses, NULL, &err);
+    if (!batch)
+        printf("%s\n", err.message);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(batch);
+    return batch;
+}
+
+const mete_column *
+column(const mete_batch *batch, const char *name, mete_level level)
+{
+    for (uint32_t i = 0; i < batch->columns; i++)
+        if (batch->column[i].level == level && strcmp(batch->column[i].name, name) == 0)
+            return &batch->column[i];
+    CU_FAIL_FATAL("no such column");
+    return NULL;
+}

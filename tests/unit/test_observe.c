@@ -24,18 +24,6 @@ pole_config(const char *observe, int steps)
     return text;
 }
 
-static const mete_batch *
-collect(struct opened *o)
-{
-    mete_error err = {0};
-    mete_params params = mete__loop_params(o->loop);
-    const mete_batch *batch = mete__rollout_batch(&o->loop->train, &params, 0, 1, NULL, NULL, &err);
-    if (!batch)
-        printf("%s\n", err.message);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(batch);
-    return batch;
-}
-
 /* 10 a step so far: nothing where an episode starts, what the tree gives it in the step before, and
  * the last of it in the final observation; whether a batch begins there or not. The tree's own
  * count is not moved by it. */
@@ -48,7 +36,7 @@ reward_is_observed(void)
         mete_error err = {0};
         size_t ended = 0, continued = 0;
         for (int n = 0; n < 8; n++) {
-            const mete_batch *b = collect(&o);
+            const mete_batch *b = collect(&o, NULL);
             CU_ASSERT_EQUAL_FATAL(b->observation_size, 5);
             CU_ASSERT_EQUAL_FATAL(mete__score(o.engine, mete__engine_reward(o.engine), b, &err), 0);
             const mete_scores *told = mete__node_scores(mete__engine_find(o.engine, "counts"));
@@ -76,7 +64,7 @@ parts_are_chosen(void)
 {
     struct opened whole = open_loop(pole_config("\"observation\"", 5));
     struct opened some = open_loop(pole_config("\"observation[3]\", \"observation[0:2]\"", 5));
-    const mete_batch *all = collect(&whole), *b = collect(&some);
+    const mete_batch *all = collect(&whole, NULL), *b = collect(&some, NULL);
     CU_ASSERT_EQUAL_FATAL(all->observation_size, 4);
     CU_ASSERT_EQUAL_FATAL(b->observation_size, 3);
     for (size_t i = 0; i < 8; i++) { /* lanes start alike, whatever their policies do */
@@ -170,7 +158,7 @@ met(struct opened *o, const char *type, size_t *groups)
     double count = 0;
     *groups = 0;
     for (int n = 0; n < 20; n++) {
-        const mete_batch *b = collect(o);
+        const mete_batch *b = collect(o, NULL);
         const mete_text *is = NULL;
         for (uint32_t c = 0; c < b->columns; c++)
             if (strcmp(b->column[c].name, "user_type") == 0)
