@@ -6,13 +6,13 @@
  *
  *   v = utility + temperature g,   g ~ Gumbel(0, 1),
  *
- * which is the node's value. So responses that are compared by it are labelled by Bradley and
- * Terry's model, P(a over b) = sigma((utility a - utility b) / temperature), and more of them ranked
- * by Plackett and Luce's (Yellott 1977), and a wish to tell them apart by more than `tie` is Rao
- * and Kupper's (1967). `compare` gives the label of a pair: 1, 0 or, within `tie`, 1/2; turned
- * round with probability `flip`; with several `annotators`, each with noise of its own, the mean of
- * their labels. The signal `rating` is what one response is rated, from 0 to levels - 1, by a rater
- * whose standard is shifted for each prompt.
+ * which is the node's value. Responses that are compared by it are so labelled by Bradley and
+ * Terry's model, P(a over b) = sigma((utility a - utility b) / temperature), and more of them are
+ * ranked by Plackett and Luce's (Yellott 1977). `compare` gives the label of a pair: 1, 0, or 1/2
+ * within `tie`, which is Rao and Kupper's model (1967); turned round with probability `flip`; with
+ * several `annotators`, each with noise of its own, the mean of their labels. The signal `rating`
+ * is what one response is rated, from 0 to levels - 1, by a rater whose standard is shifted for
+ * each prompt.
  */
 #include <math.h>
 #include <mete/reward.h>
