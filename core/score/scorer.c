@@ -448,8 +448,8 @@ mete_label_name(const mete_scorer *scorer)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static void
-tell(mete_error *err, const mete__errors *errors)
+void
+mete__errors_tell(const mete__errors *errors, mete_error *err)
 {
     mete_buffer all = {0};
     for (size_t i = 0; i < errors->count; i++) {
@@ -472,7 +472,7 @@ mete_open(const char *config, const mete_open_options *options, mete_error *err)
     mete_scorer *scorer = mete__scorer_open(config, own.set, own.sets,
                                             own.threads ? own.threads : 1, &engine, &errors);
     if (!scorer)
-        tell(err, &errors);
+        mete__errors_tell(&errors, err);
     mete__errors_free(&errors);
     return scorer;
 }

@@ -35,5 +35,7 @@ const mete__report_sum *mete__scorer_sum(const mete_scorer *scorer);
 const mete__rows *mete__scorer_rows(const mete_scorer *scorer);
 /* The config, for what is not of the tree. */
 mete__config *mete__scorer_config(const mete_scorer *scorer);
+/* All faults of a config as one error, a line each. */
+void mete__errors_tell(const mete__errors *errors, mete_error *err);
 
 #endif

@@ -14,15 +14,22 @@ make_parts(mete__scoring *scoring, unsigned threads)
     return scoring->part != NULL;
 }
 
+uint64_t
+mete__config_seed(mete__config *config, uint64_t def, mete__errors *errors)
+{
+    mete__value *run = mete__value_get(mete__config_root(config), "run");
+    if (!run || run->kind != METE__GROUP)
+        return def;
+    return (uint64_t)mete__value_int(run, "seed", (int64_t)def, 0, INT64_MAX, errors);
+}
+
 bool
 mete__scoring_open(mete__scoring *scoring, mete__config *config, const char *name,
                    const mete__engine_options *options, bool full, mete__errors *errors)
 {
-    mete__value *run = mete__value_get(mete__config_root(config), "run");
     mete__engine_options own = *options;
     *scoring = (mete__scoring){0};
-    if (run && run->kind == METE__GROUP)
-        own.seed = (uint64_t)mete__value_int(run, "seed", (int64_t)own.seed, 0, INT64_MAX, errors);
+    own.seed = mete__config_seed(config, own.seed, errors);
     scoring->engine = mete__engine_open(config, &own, errors);
     if (scoring->engine && !mete__engine_reward(scoring->engine))
         mete__errors_add(errors, "%s: there is no reward = { ... } to score with", name);

@@ -13,6 +13,8 @@ typedef struct mete__scoring {
     size_t parts;
 } mete__scoring;
 
+/* run.seed, or `def`. */
+uint64_t mete__config_seed(mete__config *config, uint64_t def, mete__errors *errors);
 /* Opens the tree; run.seed goes before options->seed; `full` as in mete__score_open. `name` stands
  * for the config in messages. false after adding errors; close in any case. */
 bool mete__scoring_open(mete__scoring *scoring, mete__config *config, const char *name,

@@ -1,4 +1,4 @@
-/* mete.h - for programs that score: a config's reward tree in a few lines of C.
+/* mete.h - for programs: a config's reward tree, or its environment, in a few lines of C.
  *
  *     mete_error err = {0};
  *     mete_results *out;
@@ -12,13 +12,27 @@
  *     mete_close(scorer);
  *
  * A record's score has the same bits as `mete score` gives it. Any thread may call any function at
- * any time, but mete_close, which comes last. Plugins are found as the command finds them (the
- * installation's folder, METE_PLUGIN_PATH). Link with `pkg-config --libs mete`.
+ * any time, but mete_close, which comes last.
+ *
+ *     mete_world *world = mete_world_open("env.cfg", NULL, &err);
+ *     uint64_t episode = 1, task = 0;
+ *     int bad = !world || mete_world_reset(world, NULL, 1, &episode, &task, 0, &err);
+ *     while (!bad) {
+ *         world->actions->action[0] = choose(world->now->observation);
+ *         bad = mete_world_step(world, &err);
+ *         total += world->moved->reward[0];
+ *     }
+ *
+ * A world is used by one thread at a time; different ones may be used side by side.
+ *
+ * Plugins are found as the command finds them (the installation's folder, METE_PLUGIN_PATH). Link
+ * with `pkg-config --libs mete`.
  */
 #ifndef METE_METE_H
 #define METE_METE_H
 
 #include "base.h"
+#include "environment.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -101,6 +115,68 @@ METE_API const char *mete_label_name(const mete_scorer *scorer);
  * from the arguments. */
 METE_API void mete_dialogue_split(mete_text whole, mete_text prompt, mete_text *before,
                                   mete_text *answer);
+
+/* ---- Environments ---------------------------------------------------------------------------- */
+
+/* What an environment shows of its lanes beside the observation. */
+typedef struct mete_world_column {
+    uint32_t size;
+    uint32_t level; /* mete_level: a value is of an episode, a step or a turn; METE_LIST: a list */
+    uint32_t element; /* mete_type */
+    uint32_t visible; /* mete_visible: who is meant to see it; a policy only METE_SEE_POLICY */
+    uint32_t signal;  /* 1: a number that the last step did, such as a cost: float values */
+    const char *name, *help;
+    const void *value; /* [lanes] of mete_text (METE_TEXT, METE_JSON), double, float, int32_t ...;
+                          NULL for lists, see mete_world_list */
+} mete_world_column;
+
+/* An environment, opened. Pointers stay as they are until it is closed; what they point to is
+ * written by reset and step. See environment.h for each struct. */
+typedef struct mete_world {
+    uint32_t size;
+    uint32_t columns;
+    size_t lanes;
+    const mete_spaces *spaces;
+    mete_actions *actions;         /* for the program to fill before a step: action, vector or text,
+                                      as spaces->action says; texts are borrowed until it returns */
+    const mete_observations *now;  /* what each lane shows */
+    const mete_transitions *moved; /* what the last step did. A lane that ended began its next
+                                      episode in that step: `now` is the new one's first */
+    const mete_world_column *column; /* [columns] */
+} mete_world;
+
+typedef struct mete_world_options {
+    uint32_t size;          /* sizeof(mete_world_options) */
+    unsigned threads;       /* that step lanes side by side; 0: 1 */
+    size_t lanes;           /* 0: 1 */
+    const char *const *set; /* [sets] "path=value" as after --set; or NULL */
+    size_t sets;
+    void (*log)(void *user, const char *path, int level, const char *text); /* as in mete_open */
+    void *user;
+} mete_world_options;
+
+/* Opens `env` of a config. `config` may be NULL: one of what `set` says alone, such as
+ * "env.use=cartpole". `options` may be NULL. NULL after an error. Run's seed is 1 unless the config
+ * says another: equal seeds and episodes are the same world. */
+METE_API mete_world *mete_world_open(const char *config, const mete_world_options *options,
+                                     mete_error *err);
+/* NULL is fine. */
+METE_API void mete_world_close(mete_world *world);
+/* Starts `count` lanes (`lane` [count], or NULL: the first ones) with episodes of these ids, which
+ * key all that is drawn in them, and tasks of these numbers (the rows of a data environment, in its
+ * order). `evaluation` 1: held-out episodes. A lane that ends goes on with episode and task +
+ * lanes. METE_OK or a status. */
+METE_API METE_CHECKED int mete_world_reset(mete_world *world, const uint32_t *lane, size_t count,
+                                           const uint64_t *episode, const uint64_t *task,
+                                           int evaluation, mete_error *err);
+/* One step of all lanes by world->actions. All lanes must have been started. METE_EINVAL, and
+ * nothing moved, where an action is outside the environment's space. */
+METE_API METE_CHECKED int mete_world_step(mete_world *world, mete_error *err);
+/* The lane's list of a METE_LIST column: until the next reset or step. */
+METE_API mete_texts mete_world_list(const mete_world *world, size_t column, size_t lane);
+/* Writes the names of the plugins of a kind that are installed, sorted, with spaces between, as
+ * snprintf writes: at most `size` bytes with the end, and how long the whole is. */
+METE_API size_t mete_plugin_names(mete_kind kind, char *text, size_t size);
 
 #ifdef __cplusplus
 }

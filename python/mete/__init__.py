@@ -7,6 +7,8 @@
 
 A score has the bits that `mete score` gives the same record. Nothing but libmete and the standard
 library is needed; calls release the interpreter's lock, and threads may share a Reward.
+
+    env = mete.make("cartpole", max_steps=200)      # a Gymnasium environment; see mete.gymnasium
 """
 from __future__ import annotations
 
@@ -20,9 +22,9 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, Union
 
 from . import _library as lib
 
-__all__ = ["Reward", "Score", "MissingScore", "score", "compute_score", "reward_func"]
+__all__ = ["Reward", "Score", "MissingScore", "score", "compute_score", "reward_func", "make"]
 
-_mete = lib.load()
+_mete = lib.mete
 Messages = Sequence[Mapping[str, Any]]
 Texts = Sequence[Union[str, Messages]]
 
@@ -272,3 +274,14 @@ def reward_func(queries: Sequence[str], prompts: "Sequence[str] | None" = None,
         tensor = list
     return {"rewards": tensor(rewards), "scores": tensor([min(1.0, max(0.0, r)) for r in rewards]),
             "extra_logs": {k: tensor(v) for k, v in logs.items()}}
+
+
+# ---- environments ----
+
+def make(environment: str, num_envs: Optional[int] = None, **options: Any) -> Any:
+    """A Gymnasium environment: `environment` is a plugin's name or a config's file, `options` are the plugin's;
+    with `num_envs` a vector environment of so many. See mete.gymnasium."""
+    from . import gymnasium
+    if num_envs is None:
+        return gymnasium.Environment(environment, **options)
+    return gymnasium.VectorEnvironment(environment, num_envs, **options)

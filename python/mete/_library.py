@@ -11,6 +11,10 @@ except ImportError:
     LIBRARY = ""
 
 METE_TEXT, METE_JSON = 5, 6
+METE_STEP, METE_LIST = 5, 7  # levels
+ELEMENT = (ctypes.c_float, ctypes.c_double, ctypes.c_int32, ctypes.c_int64, ctypes.c_uint8)
+SPACE_NONE, SPACE_DISCRETE, SPACE_BOX, SPACE_TEXT, SPACE_CANDIDATES = range(5)
+KIND_ENVIRONMENT = 4
 PROMPT_JSON, RESPONSE_JSON = 1, 2
 STATUS = ("valid", "not_applicable", "failed", "timed_out")
 
@@ -23,6 +27,9 @@ class View(ctypes.Structure):
     """A Text that the library wrote."""
 
     _fields_ = [("data", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+
+    def __bool__(self) -> bool:
+        return self.data is not None
 
     def read(self) -> str:
         return ctypes.string_at(self.data, self.length).decode("utf-8", "replace") if self.length else ""
@@ -55,6 +62,61 @@ class Options(ctypes.Structure):
                 ("sets", ctypes.c_size_t), ("log", ctypes.c_void_p), ("user", ctypes.c_void_p)]
 
 
+class Space(ctypes.Structure):
+    _fields_ = [("kind", ctypes.c_uint32), ("count", ctypes.c_uint32), ("size", ctypes.c_uint32),
+                ("low", ctypes.c_float), ("high", ctypes.c_float)]
+
+
+class Spaces(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_uint32), ("single_turn", ctypes.c_uint32), ("observation", Space),
+                ("action", Space), ("max_steps", ctypes.c_uint32), ("tasks", ctypes.c_uint64)]
+
+
+class Actions(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_uint32), ("vector_size", ctypes.c_uint32), ("heads", ctypes.c_uint32),
+                ("lanes", ctypes.c_size_t), ("action", ctypes.POINTER(ctypes.c_int32)),
+                ("vector", ctypes.POINTER(ctypes.c_float)), ("text", ctypes.POINTER(Text))]
+
+
+class Observations(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_uint32), ("observation_size", ctypes.c_uint32), ("lanes", ctypes.c_size_t),
+                ("observation", ctypes.POINTER(ctypes.c_float)), ("action_mask", ctypes.POINTER(ctypes.c_uint8)),
+                ("prompt", ctypes.POINTER(View))]
+
+
+class Transitions(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_uint32), ("reserved", ctypes.c_uint32), ("lanes", ctypes.c_size_t),
+                ("next", ctypes.c_void_p), ("reward", ctypes.POINTER(ctypes.c_float)),
+                ("terminated", ctypes.POINTER(ctypes.c_uint8)), ("truncated", ctypes.POINTER(ctypes.c_uint8)),
+                ("final_observation", ctypes.POINTER(ctypes.c_float)),
+                ("episode", ctypes.POINTER(ctypes.c_uint64)), ("task", ctypes.POINTER(ctypes.c_uint64)),
+                ("stride", ctypes.c_uint64), ("task_stride", ctypes.c_uint64),
+                ("final_prompt", ctypes.POINTER(View))]
+
+
+class WorldColumn(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_uint32), ("level", ctypes.c_uint32), ("element", ctypes.c_uint32),
+                ("visible", ctypes.c_uint32), ("signal", ctypes.c_uint32), ("name", ctypes.c_char_p),
+                ("help", ctypes.c_char_p), ("value", ctypes.c_void_p)]
+
+
+class World(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_uint32), ("columns", ctypes.c_uint32), ("lanes", ctypes.c_size_t),
+                ("spaces", ctypes.POINTER(Spaces)), ("actions", ctypes.POINTER(Actions)),
+                ("now", ctypes.POINTER(Observations)), ("moved", ctypes.POINTER(Transitions)),
+                ("column", ctypes.POINTER(WorldColumn))]
+
+
+class WorldOptions(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_uint32), ("threads", ctypes.c_uint), ("lanes", ctypes.c_size_t),
+                ("set", ctypes.POINTER(ctypes.c_char_p)), ("sets", ctypes.c_size_t), ("log", ctypes.c_void_p),
+                ("user", ctypes.c_void_p)]
+
+
+class Texts(ctypes.Structure):
+    _fields_ = [("item", ctypes.POINTER(View)), ("count", ctypes.c_size_t)]
+
+
 def load() -> ctypes.CDLL:
     """The library METE_LIBRARY names, that of this installation, or the system's."""
     tried = []
@@ -83,4 +145,22 @@ def load() -> ctypes.CDLL:
     library.mete_label_name.argtypes = [ctypes.c_void_p]
     library.mete_dialogue_split.restype = None
     library.mete_dialogue_split.argtypes = [Text, Text, ctypes.POINTER(View), ctypes.POINTER(View)]
+    world = ctypes.POINTER(World)
+    library.mete_world_open.restype = world
+    library.mete_world_open.argtypes = [ctypes.c_char_p, ctypes.POINTER(WorldOptions), ctypes.POINTER(Error)]
+    library.mete_world_close.restype = None
+    library.mete_world_close.argtypes = [world]
+    library.mete_world_reset.restype = ctypes.c_int
+    library.mete_world_reset.argtypes = [world, ctypes.POINTER(ctypes.c_uint32), ctypes.c_size_t,
+                                         ctypes.POINTER(ctypes.c_uint64), ctypes.POINTER(ctypes.c_uint64),
+                                         ctypes.c_int, ctypes.POINTER(Error)]
+    library.mete_world_step.restype = ctypes.c_int
+    library.mete_world_step.argtypes = [world, ctypes.POINTER(Error)]
+    library.mete_world_list.restype = Texts
+    library.mete_world_list.argtypes = [world, ctypes.c_size_t, ctypes.c_size_t]
+    library.mete_plugin_names.restype = ctypes.c_size_t
+    library.mete_plugin_names.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t]
     return library
+
+
+mete = load()

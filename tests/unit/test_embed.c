@@ -188,6 +188,134 @@ refused(void)
     mete_results_free(NULL);
 }
 
+/* ---- environments ---------------------------------------------------------------------------- */
+
+static mete_world *
+open_lanes(size_t lanes, unsigned threads, const char *use, const char *more)
+{
+    mete_error err = {0};
+    const char *set[] = {use, more};
+    mete_world_options options = {.size = sizeof options,
+                                  .threads = threads,
+                                  .lanes = lanes,
+                                  .set = set,
+                                  .sets = more ? 2 : 1};
+    mete_world *world = mete_world_open(NULL, &options, &err);
+    if (!world)
+        printf("%s\n", err.message);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(world);
+    return world;
+}
+
+/* Pushes with the lean; where lane `lane` is after 60 steps, and how often it ended. */
+static float
+lean(mete_world *world, size_t lane, uint64_t episode, int *ends)
+{
+    mete_error err = {0};
+    uint64_t ids[4] = {episode, episode + 1, episode + 2, episode + 3}, tasks[4] = {0};
+    CU_ASSERT_FATAL(mete_world_reset(world, NULL, world->lanes, ids, tasks, 0, &err) == METE_OK);
+    for (*ends = 0; ids[0] < episode + 60; ids[0]++) {
+        for (size_t i = 0; i < world->lanes; i++)
+            world->actions->action[i] = ids[0] % 9 && world->now->observation[4 * i + 2] > 0;
+        CU_ASSERT_FATAL(mete_world_step(world, &err) == METE_OK);
+        CU_ASSERT(world->moved->reward[lane] == 1);
+        *ends += world->moved->terminated[lane];
+    }
+    CU_ASSERT(world->moved->episode[lane] ==
+              episode + lane + (uint64_t)*ends * (uint64_t)world->lanes);
+    return world->now->observation[4 * lane + 2];
+}
+
+/* A lane goes as its episode's id says, beside others and stepped by several threads too. */
+static void
+lanes(void)
+{
+    mete_world *one = open_lanes(1, 1, "env.use=cartpole", NULL);
+    mete_world *four = open_lanes(4, 3, "env.use=cartpole", NULL);
+    mete_world *same = open_lanes(4, 1, "env.use=cartpole", NULL);
+    int ends[3];
+    CU_ASSERT(one->spaces->action.count == 2 && one->now->observation_size == 4);
+
+    mete_world *cut = open_lanes(1, 1, "env.use=cartpole", "env.max_steps=1000");
+    CU_ASSERT(lean(one, 0, 41, &ends[0]) == lean(cut, 0, 41, &ends[1]));
+    CU_ASSERT(lean(four, 2, 39, &ends[1]) == lean(same, 2, 39, &ends[2]));
+    CU_ASSERT(ends[0] > 0 && ends[1] > 0 && ends[1] == ends[2]);
+    uint64_t id = 77, task = 0;
+    uint32_t third = 3;
+    mete_error err = {0};
+    CU_ASSERT(mete_world_reset(four, &third, 1, &id, &task, 0, &err) == METE_OK);
+    CU_ASSERT(mete_world_reset(one, NULL, 1, &id, &task, 1, &err) == METE_OK);
+    CU_ASSERT(memcmp(four->now->observation + 12, one->now->observation, 4 * sizeof(float)) == 0);
+    mete_world_close(one);
+    mete_world_close(cut);
+    mete_world_close(four);
+    mete_world_close(same);
+}
+
+static const mete_world_column *
+column(const mete_world *world, const char *name)
+{
+    for (uint32_t i = 0; i < world->columns; i++)
+        if (strcmp(world->column[i].name, name) == 0)
+            return &world->column[i];
+    return NULL;
+}
+
+/* Signals, texts and lists are there by name; an index into a list must be in it. */
+static void
+columns(void)
+{
+    mete_error err = {0};
+    uint64_t id = 1, task = 1;
+    mete_world *grid = open_lanes(1, 1, "env.use=gridworld", "env.map=( \"SG\" )");
+    const mete_world_column *goal = column(grid, "goal");
+    CU_ASSERT_FATAL(goal && goal->signal && goal->element == METE_F32);
+    CU_ASSERT_FATAL(mete_world_reset(grid, NULL, 1, &id, &task, 0, &err) == METE_OK);
+    grid->actions->action[0] = 1;
+    CU_ASSERT_FATAL(mete_world_step(grid, &err) == METE_OK);
+    CU_ASSERT(*(const float *)goal->value == 1 && grid->moved->terminated[0]);
+    mete_world_close(grid);
+
+    FILE *f = fopen("lists.jsonl", "w");
+    CU_ASSERT_FATAL(f && fputs("{\"prompt\":\"p\",\"candidates\":[\"a\",\"bc\"]}\n", f) >= 0 &&
+                    fclose(f) == 0);
+    mete_world *pick = open_lanes(1, 1, "env.use=candidates", "env.data=\"lists.jsonl\"");
+    const mete_world_column *list = column(pick, "candidates");
+    CU_ASSERT_FATAL(list && list->level == METE_LIST && !list->value);
+    CU_ASSERT_FATAL(mete_world_reset(pick, NULL, 1, &id, &task, 0, &err) == METE_OK);
+    mete_texts items = mete_world_list(pick, (size_t)(list - pick->column), 0);
+    CU_ASSERT(items.count == 2 && items.item[1].length == 2);
+    CU_ASSERT(mete_world_list(pick, (size_t)(list - pick->column), 1).count == 0);
+    pick->actions->action[0] = 2;
+    CU_ASSERT(mete_world_step(pick, &err) == METE_EINVAL && strstr(err.message, "0 to 1"));
+    pick->actions->action[0] = 1;
+    CU_ASSERT(mete_world_step(pick, &err) == METE_OK);
+    mete_world_close(pick);
+}
+
+static void
+world_refused(void)
+{
+    mete_error err = {0};
+    uint64_t id = 1, task = 0;
+    uint32_t none = 1;
+    CU_ASSERT_PTR_NULL(mete_world_open(config("run = { };"), NULL, &err));
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.message, "no env"));
+    CU_ASSERT_PTR_NULL(mete_world_open(NULL, NULL, &err));
+    mete_world *world = open_lanes(1, 1, "env.use=cartpole", NULL);
+    CU_ASSERT(mete_world_step(world, &err) == METE_EINVAL && strstr(err.message, "never started"));
+    CU_ASSERT(mete_world_reset(world, &none, 1, &id, &task, 0, &err) == METE_EINVAL);
+    CU_ASSERT(mete_world_reset(world, NULL, 2, &id, &task, 0, &err) == METE_EINVAL);
+    CU_ASSERT(mete_world_reset(world, NULL, 1, &id, &task, 0, &err) == METE_OK);
+    world->actions->action[0] = -1;
+    CU_ASSERT(mete_world_step(world, &err) == METE_EINVAL && strstr(err.message, "0 to 1"));
+    mete_world_close(world);
+    mete_world_close(NULL);
+    char names[4];
+    size_t length = mete_plugin_names(METE_KIND_ENVIRONMENT, names, sizeof names);
+    CU_ASSERT(length > 3 && strlen(names) == 3);
+}
+
 void
 suite_embed(void)
 {
@@ -198,4 +326,7 @@ suite_embed(void)
     if (mete__plugin_get(METE_KIND_REWARD, "lua", &err))
         CU_add_test(suite, "threads", threads);
     CU_add_test(suite, "refused", refused);
+    CU_add_test(suite, "lanes", lanes);
+    CU_add_test(suite, "columns", columns);
+    CU_add_test(suite, "world_refused", world_refused);
 }
