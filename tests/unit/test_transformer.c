@@ -628,7 +628,7 @@ adapters_that_lie(void)
         {"\"r\": 3", "\"r\": -1", "", "whole number"},
         {"\"r\": 3", "\"r\": 3", "rank = 4;", "rank = 4, but"},
         {"\"r\": 3", "\"r\": 3", "targets = [\"qkv\"];", "leave targets out"},
-        {"\"lora_alpha\": 16", "\"lora_alpha\": null, \"x\": 1", "", "\"x\" is 1, which changes"},
+        {"\"lora_alpha\": 16", "\"lora_alpha\": null, \"x\": 1", "", "\"x\" is 1: a setting"},
         {"\"lora_alpha\": 16", "\"lora_alpha\": 1e99", "", "\"lora_alpha\" must be a number"},
         {"\"r\": 3", "\"r\": 3, \"use_dora\": true", "", "\"use_dora\" is true"},
         {"\"r\": 3", "\"r\": 3, \"rank_pattern\": {\"q_proj\": 8}", "", "\"rank_pattern\" is"},
@@ -733,6 +733,19 @@ lies(void)
         snprintf(why, sizeof why, "%.*s", (int)strcspn(foreign[i], ":"), foreign[i]);
         refuses(folder, "\"qwen2\"", to, why);
     }
+    /* What nobody knows, at the root and beside the scaling, unless it is not set. */
+    refuses(folder, "\"qwen2\"", "\"qwen2\", \"logit_wobble\": 0.5",
+            "\"logit_wobble\" is 0.5: a setting that is not known");
+    refuses(folder, "\"qwen2\"", "\"qwen2\", \"use_wobble\": false", "\"use_wobble\" is false");
+    refuses(folder, "\"qwen2\"", "\"qwen2\", \"n_embd\": 32", "\"n_embd\" is 32"); /* GPT-2's */
+    refuses(folder, "\"qwen2\"", "\"qwen2\", \"auto_map\": {\"AutoModel\": \"m.M\"}",
+            "\"auto_map\"");
+    refuses(folder, "\"default\"", "\"default\", \"beta_fast\": 32", "\"beta_fast\" is 32");
+    refuses(folder, "\"default\"", "\"default\", \"factor\": 4", "\"factor\" is 4");
+    changed_config(folder, "\"qwen2\"",
+                   "\"qwen2\", \"wobble\": null, \"top_p\": 0.8, \"num_labels\": 2, "
+                   "\"logit_wobble\": 0.5");
+    check_against(folder, "ignore = [ \"logit_wobble\" ];", "qwen2", "logits");
     refuses(folder, "\"tie_word_embeddings\": true", "\"tie_word_embeddings\": 1",
             "must be true or false");
     refuses(folder, "{", "[", "config.json");

@@ -128,58 +128,19 @@ adapters_declare(mete_ctx *cx, const struct transformer *p, size_t layer, enum r
 /* ---- adapter_config.json --------------------------------------------------------------------- */
 
 /* What a file may say that changes nothing here: where it came from, how it was begun and trained,
- * and what the arrays themselves tell. Any other setting that asks for something is refused. */
-static const char *const idle[] = {"peft_type",
-                                   "r",
-                                   "lora_alpha",
-                                   "use_rslora",
-                                   "target_modules",
-                                   "bias",
-                                   "init_lora_weights",
-                                   "task_type",
-                                   "auto_mapping",
-                                   "base_model_name_or_path",
-                                   "revision",
-                                   "inference_mode",
-                                   "lora_dropout",
-                                   "fan_in_fan_out",
-                                   "peft_version",
-                                   "megatron_core",
-                                   "eva_config",
-                                   "qalora_group_size",
-                                   "ensure_weight_tying",
-                                   "runtime_config"};
-
-static void
-check_others(struct settings *r)
-{
-    for (const mete_json *at = mete_json_first(r->root); at; at = mete_json_next(at)) {
-        mete_text key = mete_json_key(at);
-        char name[64];
-        size_t known = 0;
-        while (known < sizeof idle / sizeof *idle && !mete_text_is(key, idle[known]))
-            known++;
-        if (known < sizeof idle / sizeof *idle)
-            continue;
-        if (key.length >= sizeof name) {
-            if (!r->status)
-                r->status = mete_fail(r->cx, METE_ENOTSUP,
-                                      "%s: has a setting \"%.40s...\" that is "
-                                      "not known",
-                                      r->path, key.data);
-            return;
-        }
-        snprintf(name, sizeof name, "%.*s", (int)key.length, key.data);
-        settings_idle(r, r->root, name, 0);
-    }
-}
+ * and what the arrays themselves tell. */
+static const char *const harmless[] = {
+    "task_type",      "auto_mapping", "base_model_name_or_path", "revision",
+    "inference_mode", "lora_dropout", "fan_in_fan_out",          "peft_version",
+    "megatron_core",  "eva_config",   "qalora_group_size",       "ensure_weight_tying",
+    "runtime_config"};
 
 /* Some beginnings change the model that the adapters belong to. */
 static void
 check_beginning(struct settings *r)
 {
     static const char *const good[] = {"gaussian", "eva", "orthogonal"};
-    const mete_json *at = mete_json_get(r->root, "init_lora_weights");
+    const mete_json *at = settings_get(r, r->root, "init_lora_weights");
     if (mete_json_kind(at) != METE_JSON_STRING || r->status)
         return;
     for (size_t i = 0; i < 3; i++)
@@ -197,7 +158,7 @@ check_beginning(struct settings *r)
 static void
 read_targets(struct settings *r, struct transformer *p)
 {
-    const mete_json *list = mete_json_get(r->root, "target_modules");
+    const mete_json *list = settings_get(r, r->root, "target_modules");
     size_t count = mete_json_count(list);
     if (r->status)
         return;
@@ -229,7 +190,6 @@ read_config(struct settings *r, struct transformer *p)
     settings_only(r, "peft_type", "LORA", NULL);
     settings_only(r, "bias", "none", NULL);
     check_beginning(r);
-    check_others(r);
     size_t rank = settings_size(r, "r", 0);
     if (rank > RANK_MOST && !r->status)
         r->status =
@@ -242,6 +202,7 @@ read_config(struct settings *r, struct transformer *p)
     p->alpha = settings_number(r, r->root, "lora_alpha", 8, 1e-6, 1e6);
     p->stable = settings_flag(r, "use_rslora", 0);
     read_targets(r, p);
+    settings_closed(r, r->root, (mete_strings){harmless, sizeof harmless / sizeof *harmless}, 1);
 }
 
 /* ---- adapter_model.safetensors --------------------------------------------------------------- */

@@ -47,21 +47,115 @@ static const struct {
                {"quantization_config", 0},
                {"hidden_activation", 0},
                {"use_mrope", 0},
+               {"is_encoder_decoder", 0},
+               {"cross_attention_hidden_size", 0},
+               {"tie_encoder_decoder", 0},
+               {"is_decoder", 1},
                {"alibi", 0},
                {"multi_query", 0}};
+
+/* Settings that say nothing of what a layer computes from given weights: where a file came from, how
+ * a model was begun and trained, what programs do with it. */
+static const char *const harmless[] = {"_attn_implementation",
+                                       "_attn_implementation_autoset",
+                                       "_commit_hash",
+                                       "_name_or_path",
+                                       "architectures",
+                                       "attention_dropout",
+                                       "attn_pdrop",
+                                       "bad_words_ids",
+                                       "begin_suppress_tokens",
+                                       "chunk_size_feed_forward",
+                                       "classifier_dropout",
+                                       "decoder_start_token_id",
+                                       "diversity_penalty",
+                                       "do_sample",
+                                       "dtype",
+                                       "early_stopping",
+                                       "embd_pdrop",
+                                       "encoder_no_repeat_ngram_size",
+                                       "exponential_decay_length_penalty",
+                                       "finetuning_task",
+                                       "forced_bos_token_id",
+                                       "forced_eos_token_id",
+                                       "gradient_checkpointing",
+                                       "hidden_dropout",
+                                       "id2label",
+                                       "initializer_range",
+                                       "label2id",
+                                       "length_penalty",
+                                       "max_length",
+                                       "min_length",
+                                       "model_parallel",
+                                       "n_ctx",
+                                       "no_repeat_ngram_size",
+                                       "num_beam_groups",
+                                       "num_beams",
+                                       "num_labels",
+                                       "num_return_sequences",
+                                       "output_attentions",
+                                       "output_hidden_states",
+                                       "output_scores",
+                                       "pad_token_id",
+                                       "prefix",
+                                       "pretraining_tp",
+                                       "problem_type",
+                                       "remove_invalid_values",
+                                       "reorder_and_upcast_attn",
+                                       "repetition_penalty",
+                                       "resid_pdrop",
+                                       "return_dict",
+                                       "return_dict_in_generate",
+                                       "sep_token_id",
+                                       "summary_activation",
+                                       "summary_first_dropout",
+                                       "summary_proj_to_labels",
+                                       "summary_type",
+                                       "summary_use_proj",
+                                       "suppress_tokens",
+                                       "task_specific_params",
+                                       "tf_legacy_loss",
+                                       "temperature",
+                                       "tokenizer_class",
+                                       "top_k",
+                                       "top_p",
+                                       "torch_dtype",
+                                       "torchscript",
+                                       "transformers.js_config",
+                                       "transformers_version",
+                                       "typical_p",
+                                       "unsloth_fixed",
+                                       "unsloth_version",
+                                       "use_bfloat16",
+                                       "use_cache"};
 
 static void
 check_foreign(struct settings *r)
 {
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
         settings_idle(r, r->root, foreign[i].key, foreign[i].idle);
-    const mete_json *kinds = mete_json_get(r->root, "layer_types");
+    const mete_json *kinds = settings_get(r, r->root, "layer_types");
     for (size_t i = 0; i < mete_json_count(kinds) && !r->status; i++)
         if (!mete_text_is(mete_json_text(mete_json_at(kinds, i)), "full_attention"))
             r->status = mete_fail(r->cx, METE_ENOTSUP,
                                   "%s: \"layer_types\" has a layer that is not "
                                   "\"full_attention\", which is all that is done",
                                   r->path);
+}
+
+/* Any other setting is refused, but those the user answers for. */
+static void
+check_others(struct settings *r, const struct transformer *p)
+{
+    size_t known = sizeof harmless / sizeof *harmless, count = known + p->ignore.count;
+    const char **name = mete_arena(r->cx, count * sizeof *name);
+    if (!name) {
+        r->status = mete_fail(r->cx, METE_ENOMEM, "out of memory");
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        name[i] = i < known ? harmless[i] : p->ignore.item[i - known];
+    settings_closed(r, r->root, (mete_strings){name, count}, 0);
 }
 
 /* ---- rotary positions ------------------------------------------------------------------------ */
@@ -96,26 +190,15 @@ compress(struct settings *r, struct transformer *p, const mete_json *scaling)
         p->frequency[i] = (float)((double)p->frequency[i] / p->shape.factor);
 }
 
+/* What the scaling asks of p->frequency. */
 static void
-read_rope(struct settings *r, struct transformer *p)
+scale_positions(struct settings *r, struct transformer *p, const mete_json *scaling)
 {
-    /* Newer files keep theta beside the scaling, under rope_parameters. */
-    const mete_json *newer = mete_json_get(r->root, "rope_parameters");
-    const mete_json *scaling =
-        settings_absent(newer) ? mete_json_get(r->root, "rope_scaling") : newer;
-    double theta = settings_number(r, r->root, "rope_theta", 10000, 1, 1e12);
-    theta = settings_number(r, newer, "rope_theta", theta, 1, 1e12);
-    settings_idle(r, scaling, "partial_rotary_factor", 1);
-    settings_idle(r, scaling, "mrope_section", 0);
-    settings_idle(r, scaling, "mrope_interleaved", 0);
-    if (!r->status)
-        r->status = shape_frequencies(r->cx, p, theta);
-    mete_text type = mete_json_text(mete_json_get(scaling, "rope_type"));
+    mete_text type = mete_json_text(settings_get(r, scaling, "rope_type"));
+    mete_text old = mete_json_text(settings_get(r, scaling, "type"));
     if (!type.length)
-        type = mete_json_text(mete_json_get(scaling, "type"));
-    if (r->status || mete_text_is(type, "default"))
-        return;
-    if (!type.length) {
+        type = old;
+    if (!type.length || mete_text_is(type, "default")) {
         settings_idle(r, scaling, "factor", 1);
     } else if (mete_text_is(type, "llama3")) {
         p->shape.rope = ROPE_LLAMA3;
@@ -129,6 +212,26 @@ read_rope(struct settings *r, struct transformer *p)
                               "\"llama3\" are",
                               r->path, (int)(type.length < 40 ? type.length : 40), type.data);
     }
+}
+
+static void
+read_rope(struct settings *r, struct transformer *p)
+{
+    static const char *const other[] = {"original_max_position_embeddings"}; /* of other types */
+    /* Newer files keep theta beside the scaling, under rope_parameters. */
+    const mete_json *newer = settings_get(r, r->root, "rope_parameters");
+    const mete_json *older = settings_get(r, r->root, "rope_scaling");
+    const mete_json *scaling = settings_absent(newer) ? older : newer;
+    double theta = settings_number(r, r->root, "rope_theta", 10000, 1, 1e12);
+    theta = settings_number(r, newer, "rope_theta", theta, 1, 1e12);
+    settings_idle(r, scaling, "partial_rotary_factor", 1);
+    settings_idle(r, scaling, "mrope_section", 0);
+    settings_idle(r, scaling, "mrope_interleaved", 0);
+    if (!r->status)
+        r->status = shape_frequencies(r->cx, p, theta);
+    if (!r->status)
+        scale_positions(r, p, scaling);
+    settings_closed(r, scaling, (mete_strings){other, 1}, 0);
 }
 
 /* ---- families -------------------------------------------------------------------------------- */
@@ -174,10 +277,16 @@ read_llama(struct settings *r, struct transformer *p)
     settings_only(r, "hidden_act", "silu", NULL);
     settings_only(r, "mlp_bias", "false", NULL);
     settings_only(r, "use_sliding_window", "false", NULL);
-    if (p->family == FAMILY_LLAMA || p->family == FAMILY_QWEN3)
+    if (p->family == FAMILY_QWEN2)
+        settings_get(r, r->root, "attention_bias"); /* it has biases whatever this says */
+    else
         settings_only(r, "attention_bias", "false", NULL);
-    if (p->family == FAMILY_LLAMA) /* Qwen's files name a window that the switch above turns off */
+    if (p->family == FAMILY_LLAMA)
         settings_idle(r, r->root, "sliding_window", 0);
+    else { /* Qwen's files name a window that the switch above turns off */
+        settings_get(r, r->root, "sliding_window");
+        settings_get(r, r->root, "max_window_layers");
+    }
     if (!r->status && (s->heads % s->groups || s->head % 2))
         r->status = mete_fail(r->cx, METE_EDATA,
                               "%s: \"num_attention_heads\" must be a multiple of "
@@ -190,7 +299,7 @@ read_llama(struct settings *r, struct transformer *p)
 static void
 read_config(struct settings *r, struct transformer *p)
 {
-    mete_text type = mete_json_text(mete_json_get(r->root, "model_type"));
+    mete_text type = mete_json_text(settings_get(r, r->root, "model_type"));
     int family = 0;
     while (family < 4 && !mete_text_is(type, family_name[family]))
         family++;
@@ -209,6 +318,7 @@ read_config(struct settings *r, struct transformer *p)
     (family == FAMILY_GPT2 ? read_gpt2 : read_llama)(r, p);
     p->shape.begin = settings_token(r, "bos_token_id");
     p->shape.end = settings_token(r, "eos_token_id");
+    check_others(r, p);
 }
 
 int

@@ -35,6 +35,16 @@ settings_close(struct settings *r)
     r->root = NULL;
 }
 
+const mete_json *
+settings_get(struct settings *r, const mete_json *object, const char *key)
+{
+    if (r->asks < SETTINGS_MOST) {
+        r->asked[r->asks].object = object;
+        r->asked[r->asks++].key = key;
+    }
+    return mete_json_get(object, key);
+}
+
 int
 settings_absent(const mete_json *at)
 {
@@ -44,7 +54,7 @@ settings_absent(const mete_json *at)
 size_t
 settings_size(struct settings *r, const char *key, size_t absent)
 {
-    const mete_json *at = mete_json_get(r->root, key);
+    const mete_json *at = settings_get(r, r->root, key);
     double n = mete_json_number(at);
     if (settings_absent(at)) {
         if (!absent && !r->status)
@@ -65,7 +75,7 @@ double
 settings_number(struct settings *r, const mete_json *group, const char *key, double absent,
                 double lo, double hi)
 {
-    const mete_json *at = mete_json_get(group, key);
+    const mete_json *at = settings_get(r, group, key);
     double n = mete_json_number(at);
     if (settings_absent(at))
         return absent;
@@ -78,7 +88,7 @@ settings_number(struct settings *r, const mete_json *group, const char *key, dou
 int
 settings_flag(struct settings *r, const char *key, int absent)
 {
-    const mete_json *at = mete_json_get(r->root, key);
+    const mete_json *at = settings_get(r, r->root, key);
     if (settings_absent(at))
         return absent;
     if (mete_json_kind(at) != METE_JSON_BOOL && !r->status)
@@ -87,9 +97,9 @@ settings_flag(struct settings *r, const char *key, int absent)
 }
 
 int32_t
-settings_token(const struct settings *r, const char *key)
+settings_token(struct settings *r, const char *key)
 {
-    const mete_json *at = mete_json_get(r->root, key);
+    const mete_json *at = settings_get(r, r->root, key);
     if (mete_json_kind(at) == METE_JSON_ARRAY)
         at = mete_json_at(at, 0);
     double n = mete_json_number(at);
@@ -111,7 +121,7 @@ say_value(const mete_json *at, char *out, size_t room)
 void
 settings_only(struct settings *r, const char *key, const char *known, const char *also)
 {
-    const mete_json *at = mete_json_get(r->root, key);
+    const mete_json *at = settings_get(r, r->root, key);
     mete_text value = mete_json_text(at);
     char found[64];
     if (mete_json_kind(at) == METE_JSON_BOOL)
@@ -146,7 +156,7 @@ is_idle(const mete_json *at, double idle)
 void
 settings_idle(struct settings *r, const mete_json *group, const char *key, double idle)
 {
-    const mete_json *at = mete_json_get(group, key);
+    const mete_json *at = settings_get(r, group, key);
     char found[64];
     if (r->status || is_idle(at, idle))
         return;
@@ -154,4 +164,35 @@ settings_idle(struct settings *r, const mete_json *group, const char *key, doubl
     r->status = mete_fail(r->cx, METE_ENOTSUP,
                           "%s: \"%s\" is %s, which changes what is computed and is not done",
                           r->path, key, found);
+}
+
+/* ---- what nobody knows ----------------------------------------------------------------------- */
+
+static int
+is_known(const struct settings *r, const mete_json *object, mete_text key, mete_strings harmless)
+{
+    for (size_t i = 0; i < r->asks; i++)
+        if (r->asked[i].object == object && mete_text_is(key, r->asked[i].key))
+            return 1;
+    for (size_t i = 0; i < harmless.count; i++)
+        if (mete_text_is(key, harmless.item[i]))
+            return 1;
+    return 0;
+}
+
+void
+settings_closed(struct settings *r, const mete_json *object, mete_strings harmless, int lenient)
+{
+    for (const mete_json *at = mete_json_first(object); at && !r->status; at = mete_json_next(at)) {
+        mete_text key = mete_json_key(at);
+        char found[64];
+        if (settings_absent(at) || (lenient && is_idle(at, 0)) ||
+            is_known(r, object, key, harmless))
+            continue;
+        say_value(at, found, sizeof found);
+        r->status = mete_fail(r->cx, METE_ENOTSUP,
+                              "%s: \"%.*s\" is %s: a setting that is not known, which may change "
+                              "what is computed",
+                              r->path, (int)(key.length < 60 ? key.length : 60), key.data, found);
+    }
 }

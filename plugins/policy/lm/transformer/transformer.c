@@ -67,6 +67,9 @@ static const mete_option options[] = {
     METE_BOOL(struct transformer, critic, 0, "has a value for each token"),
     METE_INT(struct transformer, rank, 0, 0, 4096, "rank of adapters; 0: every matrix is trained"),
     METE_REAL(struct transformer, alpha, 16, 1e-6, 1e6, "adapters count alpha / rank times"),
+    METE_STRINGS(struct transformer, ignore, 0,
+                 "settings of the published config.json that mete does not know and that you know "
+                 "to change nothing; others it does not know are refused"),
     METE_STRINGS(
         struct transformer, targets, 0,
         "matrices with adapters, of qkv, out, up, down, or published names such as q_proj; "

@@ -81,7 +81,7 @@ struct transformer {
     int64_t rank;
     double alpha, dropout;
     int stable; /* adapters count alpha / sqrt(rank) times, as their file said */
-    mete_strings targets;
+    mete_strings targets, ignore;
 
     struct shape shape;
     mete_tokeniser *words;
@@ -114,16 +114,26 @@ adapter_of(const struct weight *w, size_t from)
 
 /* ---- settings.c: json files that say what a model is ----------------------------------------- */
 
+#define SETTINGS_MOST 128
+
 struct settings {
     mete_ctx *cx;
     char path[4096];
     mete_json *root; /* an object */
     int status;      /* of the first complaint; later ones are not recorded */
+    struct {
+        const mete_json *object;
+        const char *key;
+    } asked[SETTINGS_MOST]; /* what settings_get was asked for */
+    size_t asks;
 };
 
 /* Reads FOLDER/NAME, which settings_close frees, after a failure too. Returns out->status. */
 int settings_open(mete_ctx *cx, const char *folder, const char *name, struct settings *out);
 void settings_close(struct settings *r);
+/* A member of an object of the file, NULL where it has none. What is read by this and by those
+ * below counts as known; see settings_closed. */
+const mete_json *settings_get(struct settings *r, const mete_json *object, const char *key);
 /* Is there no value, or null? */
 int settings_absent(const mete_json *at);
 /* A whole number of the root from 1 to ten millions; `absent` 0: it must be there. */
@@ -132,12 +142,17 @@ double settings_number(struct settings *r, const mete_json *group, const char *k
                        double lo, double hi);
 int settings_flag(struct settings *r, const char *key, int absent);
 /* A token's number, or the first of a list of them; -1: none. */
-int32_t settings_token(const struct settings *r, const char *key);
+int32_t settings_token(struct settings *r, const char *key);
 /* Complains of a value that is neither absent nor one of the two (`also` may be NULL); true and
  * false are such. */
 void settings_only(struct settings *r, const char *key, const char *known, const char *also);
 /* Complains of a value that asks for anything: that is not absent, false, 0, `idle` or empty. */
 void settings_idle(struct settings *r, const mete_json *group, const char *key, double idle);
+/* Complains of a member of the object that is not null and that nobody knows: that was not read,
+ * and is none of the `harmless` ones, which say nothing of what is computed. Where `lenient`, one
+ * that asks for nothing (settings_idle) passes, too. */
+void settings_closed(struct settings *r, const mete_json *object, mete_strings harmless,
+                     int lenient);
 
 /* ---- config.c, shape.c: sizes, from a published config.json or from options ------------------ */
 
