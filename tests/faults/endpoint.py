@@ -54,6 +54,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
             with lock:
                 running -= 1
 
+    def several(self, word, n):
+        """Answers to `n`, all different, as endpoints do that know it, or half know it."""
+        if word == "refuses" and n > 1:
+            self.send(400, b'{"error": {"message": "n is not supported"}}')
+        elif word == "broke":
+            self.send(402, b'{"error": {"message": "no credit"}}')
+        else:
+            give = {"fewer": min(n, 2), "more": n + 1, "ignores": 1}.get(word, n)
+            with lock:
+                first = tries["said"] = tries.get("said", 0) + give
+            said = ["%s %d" % (word, first - i) for i in range(give)]
+            if word == "hollow" and n > 1:
+                said[1] = ""
+            self.send(200, json.dumps({
+                "choices": [{"index": i, "finish_reason": "stop", "message": {"role": "assistant", "content": t}}
+                            for i, t in enumerate(said)],
+                "usage": {"prompt_tokens": 7, "completion_tokens": 3 * give + 1}}).encode())
+
     def act(self, word, text, n, body):
         first = n == 1
         error = json.dumps({"error": {"message": "no: " + str(self.headers["Authorization"])}}).encode()
@@ -126,6 +144,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif word == "wait":
             time.sleep(0.05)
             self.send(200, answer("waited"))
+        elif word in ("draws", "fewer", "more", "hollow", "ignores", "refuses", "broke"):
+            self.several(word, body.get("n", 1))
         elif word == "sure":
             self.send(200, logprobs("yes", [("yes", -0.2231435513142097), ("No", -2.3025850929940455),
                                             (" no", -2.995732273553991), ("so", -3.912023005428146)]))

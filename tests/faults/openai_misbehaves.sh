@@ -104,6 +104,70 @@ db = sqlite3.connect("cache.sqlite")
 assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 assert db.execute("SELECT count(*) FROM reply").fetchone()[0] == 66, db.execute("SELECT count(*) FROM reply").fetchone()'
 
+# Several draws of a question in one request, where the endpoint knows `n`; else one by one.
+several () { # word, most in a request, samples -> several.jsonl, asked.json
+    lines=$(wc -l < seen.jsonl)
+    sed 's/price_in/n = '"$2"'; price_in/' cache.cfg > n.cfg
+    rc=0; mete generate n.cfg --model m --prompt "$1" --n "$3" --json --quiet > several.jsonl || rc=$?
+    tail -n +$((lines + 1)) seen.jsonl > asked.jsonl
+}
+cat > several.py <<'P'
+import json, sys
+rows = [json.loads(l) for l in open("several.jsonl")]
+asked = [json.loads(l)["body"].get("n", 1) for l in open("asked.jsonl")]
+def told(name):
+    return sum(r[name] for r in rows)
+P
+several draws 4 6 # what is paid for is told once: the prompt of each request, the tokens of all answers
+cp several.jsonl six.jsonl
+python3 - <<'P'
+exec(open("several.py").read())
+assert asked == [4, 2] and len({r["response"] for r in rows}) == 6, (asked, rows)
+assert told("prompt_tokens") == 14 and told("answer_tokens") == 3 * 6 + 2, rows
+assert abs(told("cost") - (14 + 2 * 20) * 1e-6) < 1e-12, rows
+P
+several draws 4 6 # each draw was kept
+[ "$(wc -l < asked.jsonl)" = 0 ]
+python3 - <<'P'
+exec(open("several.py").read())
+paid = [json.loads(l) for l in open("six.jsonl")]
+for a, b in zip(paid, rows):
+    assert all(a[k] == b[k] for k in ("response", "prompt_tokens", "answer_tokens")) and b["cached"], (a, b)
+P
+several draws 4 9 # and only new ones are asked for
+python3 - <<'P'
+exec(open("several.py").read())
+assert asked == [3] and len({r["response"] for r in rows}) == 9, (asked, rows)
+P
+for word in refuses ignores fewer hollow more broke; do
+    several $word 4 6
+    python3 - $word $rc <<'P'
+exec(open("several.py").read())
+word, rc = sys.argv[1], int(sys.argv[2])
+fails = {"more": "has 5 choices where 4 were", "broke": "HTTP 402"}.get(word)
+assert rc == (1 if fails else 0), rc
+want = {"refuses": [4, 2] + [1] * 6, "ignores": [4, 2] + [1] * 4, "fewer": [4, 2] + [1] * 2,
+        "hollow": [4, 2] + [1] * 2, "more": [4, 2] * 2, "broke": [4, 2]}[word]
+assert sorted(asked) == sorted(want), (word, asked)
+if fails:
+    assert all(r["status"] == "failed" and "choices where" in r["reason"] or fails in r["reason"] for r in rows), rows
+else:
+    assert len({r["response"] for r in rows}) == 6, rows
+P
+done
+# What an endpoint does not know is noted: the second prompt, of another call, is asked about one by one at once.
+printf '{"prompt":"refuses first"}\n{"prompt":"refuses second"}\n' > refuses.jsonl
+lines=$(wc -l < seen.jsonl)
+sed 's/price_in/n = 128; price_in/' a.cfg > n.cfg
+mete generate n.cfg --model m --file refuses.jsonl --n 256 --quiet > /dev/null
+tail -n +$((lines + 1)) seen.jsonl > asked.jsonl
+python3 - <<'P'
+import json
+rows = [json.loads(l) for l in open("asked.jsonl")]
+asked = {w: [r["body"].get("n", 1) for r in rows if r["text"] == "refuses " + w] for w in ("first", "second")}
+assert asked["first"][:2] == [128, 128] and asked["first"][2:] == [1] * 256 == asked["second"], asked
+P
+
 # Choices by the chances of the first token; rows in a reward.
 cat > score.cfg <<C
 @include "cache.cfg"

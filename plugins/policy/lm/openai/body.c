@@ -91,6 +91,19 @@ check_schema(mete_ctx *cx, mete_text schema)
 }
 
 int
+body_seal(mete_ctx *cx, const struct openai *p, struct job *job, int n)
+{
+    mete_buffer *out = &job->http.body;
+    out->length = job->canon;
+    if (n > 1)
+        put_number(out, "n", n);
+    if (p->send_seed && job->drawn)
+        put_number(out, "seed", (double)(job->draw & 0x7fffffff));
+    mete_buffer_byte(out, '}');
+    return out->status ? mete_fail(cx, METE_ENOMEM, "out of memory for a request") : METE_OK;
+}
+
+int
 body_build(mete_ctx *cx, const struct openai *p, const mete_request *request, int choice,
            struct job *job)
 {
@@ -116,16 +129,15 @@ body_build(mete_ctx *cx, const struct openai *p, const mete_request *request, in
         mete_buffer_text(out, p->members);
     }
     job->canon = out->length;
+    job->drawn = !greedy;
     job->draw = greedy ? 0 : request->seed;
-    if (p->send_seed && !greedy)
-        put_number(out, "seed", (double)(request->seed & 0x7fffffff));
-    mete_buffer_byte(out, '}');
-    if (out->status)
-        return mete_fail(cx, METE_ENOMEM, "out of memory for a request");
+    if ((status = body_seal(cx, p, job, 1)))
+        return status;
     /* Two hashes of other seeds; the cache compares the text as well. */
     for (uint64_t k = 0; k < 2; k++) {
         uint64_t hash = mete_hash(k + 1, p->http.target, strlen(p->http.target));
         hash = mete_hash(hash, out->data, job->canon);
+        job->question = hash;
         job->key.part[k] = mete_hash_mix(hash, job->draw);
     }
     job->http.random = mete_hash_mix(job->key.part[0], request->seed);

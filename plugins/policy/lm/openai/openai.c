@@ -31,6 +31,10 @@ static const mete_option options[] = {
               "the schema beside it, as llama-cpp-python wants it"),
     METE_BOOL(struct openai, logprobs, 1, "the endpoint tells log-probabilities (top_logprobs)"),
     METE_BOOL(struct openai, send_seed, 1, "sends `seed` with requests that have a temperature"),
+    METE_INT(struct openai, n, 1, 1, 128,
+             "most draws of a question in one request, for endpoints that take `n`; others are "
+             "asked for one by one. The seed of several is that of the first, so that only the "
+             "cache tells the same answers again"),
     METE_STRING(struct openai, extra, NULL, 0, "a JSON object of more members for every request"),
     METE_FILE(struct openai, cache, 0,
               "SQLite file of replies, shared by commands; none: no cache"),
@@ -216,35 +220,56 @@ ask_cache(struct call *c)
     return METE_OK;
 }
 
-/* A whole answer of the endpoint; see http_take. */
-static int
-take_answer(mete_ctx *cx, const void *self, struct http_job *sent, char *why, size_t size)
+int
+job_take(mete_ctx *cx, const struct openai *p, struct job *job, char *why, size_t size)
 {
-    const struct openai *p = self;
-    struct job *job = (struct job *)(void *)sent;
     job->reply = (mete_reply){.size = sizeof job->reply, .logp = NAN};
-    int status = answer_parse(cx, p, mete_buffer_view(&sent->answer), &job->reply, why, size);
+    int status = answer_parse(cx, p, mete_buffer_view(&job->http.answer), &job->reply, why, size);
     if (status)
         return status;
     if (http_leaks(&p->http, job->reply.text)) { /* JSON escapes it */
         snprintf(why, size, "%s", HTTP_LEAK);
         return METE_EINVAL;
     }
-    sent->used = (double)(job->reply.prompt_tokens + job->reply.answer_tokens);
+    job->answered = 1;
+    job->http.used = (double)(job->reply.prompt_tokens + job->reply.answer_tokens);
     if (p->cache_mode == CACHE_ON && p->cache)
         cache_keep(cx, p, job);
     return METE_OK;
 }
 
+/* A whole answer of the endpoint; see http_take. */
+static int
+take_answer(mete_ctx *cx, const void *self, struct http_job *sent, char *why, size_t size)
+{
+    struct job *job = job_of(sent);
+    return (job->carries > 1 ? together_take : job_take)(cx, self, job, why, size);
+}
+
+/* Sends all that waits, at most so many draws of a question in a request. */
+static int
+send_waiting(struct call *c, int most)
+{
+    struct http_job **sent = mete_arena(c->cx, (c->jobs + 1) * sizeof *sent);
+    size_t count = 0;
+    if (!sent)
+        return mete_fail(c->cx, METE_ENOMEM, "out of memory for %zu requests", c->jobs);
+    int status = together_plan(c->cx, c->p, c->job, c->jobs, most, sent, &count);
+    return status ? status : http_run(c->cx, &c->p->http, sent, count, take_answer, c->p);
+}
+
 static int
 ask_endpoint(struct call *c)
 {
-    struct http_job **sent = mete_arena(c->cx, (c->jobs + 1) * sizeof *sent);
-    if (!sent)
-        return mete_fail(c->cx, METE_ENOMEM, "out of memory for %zu requests", c->jobs);
-    for (size_t i = 0; i < c->jobs; i++)
-        sent[i] = &c->job[i].http;
-    return http_run(c->cx, &c->p->http, sent, c->jobs, take_answer, c->p);
+    int most = together_most(c->p);
+    int status = send_waiting(c, most);
+    if (status || most == 1)
+        return status;
+    status = together_settle(c->cx, c->p, c->job, c->jobs);
+    if (!status)
+        status = send_waiting(c, 1);
+    together_learn(c->cx, c->p, c->job, c->jobs);
+    return status;
 }
 
 /* The answer of a job into one of its rows; only the first row pays. */

@@ -2,7 +2,8 @@
  *
  * One call is a list of jobs, one a distinct question. A job's body is built (body.c), looked up in
  * the cache (cache.c), sent with retries within the endpoint's limits (common/http), and its answer
- * parsed (parse.c) into the replies of all rows that asked it.
+ * parsed (parse.c) into the replies of all rows that asked it. Draws of one question may share a
+ * request (together.c).
  */
 #ifndef OPENAI_H
 #define OPENAI_H
@@ -29,6 +30,7 @@ struct shared {
     sqlite3 *cache;
     sqlite3_stmt *find, *keep;
     int cache_broken; /* said once */
+    int alone;        /* the endpoint does not know `n` */
     struct counts counts;
 };
 
@@ -36,7 +38,7 @@ struct openai {
     struct http http; /* the first: HTTP_OPTIONS */
     const char *model, *extra, *cache;
     int cache_mode, schema, max_tokens_name, logprobs, send_seed;
-    int64_t max_tokens;
+    int64_t max_tokens, n;
     double price_in, price_out;
     mete_text members; /* of `extra`, without the braces */
     struct shared *shared;
@@ -51,22 +53,61 @@ struct job {
     struct http_job http; /* the first: take_answer */
     size_t row;           /* the first request that asks it */
     size_t same;          /* the next row + 1 of the same question; see openai.c */
-    size_t canon;         /* bytes of the body without the seed: what the cache knows it by */
+    size_t canon;         /* bytes of the body without n and seed: what the cache knows it by */
+    uint64_t question;    /* a hash of those */
     uint64_t draw;        /* the seed, or 0 for a greedy question */
+    int drawn;            /* it is not greedy */
     struct cache_key key;
     int cached;
-    mete_reply reply; /* as parsed; valid when the status is */
+    int answered;     /* `reply` is there */
+    mete_reply reply; /* as parsed */
+    struct job *with; /* the next draw that its request asks for; see together.c */
+    int carries;      /* the draws its request asks for, itself among them */
+    int refused;      /* a request that asked for it with others was refused */
 };
+
+static inline struct job *
+job_of(struct http_job *sent)
+{
+    return (struct job *)(void *)sent;
+}
 
 /* body.c */
 int body_build(mete_ctx *cx, const struct openai *p, const mete_request *request, int choice,
                struct job *job);
+/* Ends the body, after its first `canon` bytes, to ask for n answers. */
+int body_seal(mete_ctx *cx, const struct openai *p, struct job *job, int n);
 
-/* parse.c */
+/* openai.c: parses job->http.answer into job->reply and keeps it in the cache; see http_take. */
+int job_take(mete_ctx *cx, const struct openai *p, struct job *job, char *why, size_t size);
+
+/* together.c */
+/* The most answers to ask for in one request, as far as is known of the endpoint. */
+int together_most(const struct openai *p);
+/* Lists in `sent` [jobs] the requests that ask for all jobs that wait, at most so many in one. */
+int together_plan(mete_ctx *cx, const struct openai *p, struct job *job, size_t jobs, int most,
+                  struct http_job **sent, size_t *count);
+/* Reads the answers to a request that carries several jobs; see http_take. */
+int together_take(mete_ctx *cx, const struct openai *p, struct job *lead, char *why, size_t size);
+/* Once all is sent: tells each job what became of its request. Those that may get an answer alone
+ * wait again. */
+int together_settle(mete_ctx *cx, const struct openai *p, struct job *job, size_t jobs);
+/* Once those are sent: notes what the endpoint does not know. */
+void together_learn(mete_ctx *cx, const struct openai *p, const struct job *job, size_t jobs);
 /* Reads an answer into `reply`. METE_OK; METE_EDATA with a sentence in `why` when it is none (the
  * reply is untouched then); METE_ENOMEM. */
 int answer_parse(mete_ctx *cx, const struct openai *p, mete_text body, mete_reply *reply, char *why,
                  size_t size);
+/* The answers to a request for several, and the tokens of all of them together. */
+struct answers {
+    mete_json *root; /* to free, after a failure too */
+    const mete_json *choices;
+    size_t count; /* at least 1 */
+    uint64_t prompt_tokens, answer_tokens;
+};
+/* Likewise; more than `most` answers, or none, are METE_EDATA. */
+int answers_open(const struct openai *p, mete_text body, size_t most, struct answers *out,
+                 char *why, size_t size);
 /* Makes the chances of a choice from the first token's alternatives, or from the answer itself. */
 int answer_choose(mete_ctx *cx, const mete_request *request, mete_reply *reply);
 

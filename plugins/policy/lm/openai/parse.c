@@ -124,33 +124,45 @@ take_choice(mete_ctx *cx, const mete_json *choice, mete_reply *reply, char *why,
 }
 
 int
-answer_parse(mete_ctx *cx, const struct openai *p, mete_text body, mete_reply *reply, char *why,
+answers_open(const struct openai *p, mete_text body, size_t most, struct answers *out, char *why,
              size_t size)
 {
     mete_error err = {0};
-    mete_json *root = mete_json_parse(body, &err);
-    const mete_json *choices = mete_json_get(root, "choices");
-    const mete_json *usage = mete_json_get(root, "usage");
-    size_t count = mete_json_count(choices);
-    int status;
-    if (!root && err.code == METE_ENOMEM) {
-        status = METE_ENOMEM;
-    } else if (!root) {
-        char message[160];
-        http_clean(&p->http, mete_text_from(err.message), message, sizeof message);
-        status = bad(why, size, "the answer is no JSON: %s", message);
-    } else if (mete_json_kind(mete_json_get(root, "error")) > METE_JSON_NULL) {
-        char message[200];
-        http_complaint(&p->http, body, message, sizeof message);
-        status = bad(why, size, "the endpoint reports an error: %s", message);
-    } else if (mete_json_kind(choices) != METE_JSON_ARRAY || count != 1) {
-        status = bad(why, size, "the answer has %zu choices where 1 was asked for", count);
-    } else {
-        reply->prompt_tokens = count_of(usage, "prompt_tokens");
-        reply->answer_tokens = count_of(usage, "completion_tokens");
-        status = take_choice(cx, mete_json_first(choices), reply, why, size);
+    char message[200];
+    *out = (struct answers){.root = mete_json_parse(body, &err)};
+    const mete_json *usage = mete_json_get(out->root, "usage");
+    out->choices = mete_json_get(out->root, "choices");
+    out->count = mete_json_count(out->choices);
+    out->prompt_tokens = count_of(usage, "prompt_tokens");
+    out->answer_tokens = count_of(usage, "completion_tokens");
+    if (!out->root && err.code == METE_ENOMEM)
+        return METE_ENOMEM;
+    if (!out->root) {
+        http_clean(&p->http, mete_text_from(err.message), message, 160);
+        return bad(why, size, "the answer is no JSON: %s", message);
     }
-    mete_json_free(root);
+    if (mete_json_kind(mete_json_get(out->root, "error")) > METE_JSON_NULL) {
+        http_complaint(&p->http, body, message, sizeof message);
+        return bad(why, size, "the endpoint reports an error: %s", message);
+    }
+    if (mete_json_kind(out->choices) != METE_JSON_ARRAY || !out->count || out->count > most)
+        return bad(why, size, "the answer has %zu choices where %zu %s asked for", out->count, most,
+                   most == 1 ? "was" : "were");
+    return METE_OK;
+}
+
+int
+answer_parse(mete_ctx *cx, const struct openai *p, mete_text body, mete_reply *reply, char *why,
+             size_t size)
+{
+    struct answers got;
+    int status = answers_open(p, body, 1, &got, why, size);
+    if (!status) {
+        reply->prompt_tokens = got.prompt_tokens;
+        reply->answer_tokens = got.answer_tokens;
+        status = take_choice(cx, mete_json_first(got.choices), reply, why, size);
+    }
+    mete_json_free(got.root);
     return status;
 }
 

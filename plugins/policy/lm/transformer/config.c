@@ -54,8 +54,8 @@ static const struct {
                {"alibi", 0},
                {"multi_query", 0}};
 
-/* Settings that say nothing of what a layer computes from given weights: where a file came from, how
- * a model was begun and trained, what programs do with it. */
+/* Settings that say nothing of what a layer computes from given weights: where a file came from,
+ * how a model was begun and trained, what programs do with it. */
 static const char *const harmless[] = {"_attn_implementation",
                                        "_attn_implementation_autoset",
                                        "_commit_hash",
