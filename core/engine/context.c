@@ -371,6 +371,17 @@ mete_per_step(mete_ctx *cx)
     cx->node->per_step = true;
 }
 
+bool
+mete__node_reads(mete_node *node, const mete_field *field)
+{
+    mete_field *grown = room(node->field, node->fields, sizeof *grown);
+    if (!grown)
+        return false;
+    node->field = grown;
+    grown[node->fields++] = *field;
+    return true;
+}
+
 int
 mete_need(mete_ctx *cx, const char *name, mete_level level, mete_type element, uint32_t flags,
           mete_field *field)
@@ -380,13 +391,9 @@ mete_need(mete_ctx *cx, const char *name, mete_level level, mete_type element, u
         return mete_fail(cx, METE_EPLUGIN, "asked for column '%s' outside open", name);
     size_t length = strlen(name);
     char *copy = mete_alloc(cx, length + 1);
-    mete_field *grown = room(node->field, node->fields, sizeof *grown);
-    if (grown)
-        node->field = grown;
-    if (!copy || !grown)
+    if (!copy)
         return mete_fail(cx, METE_ENOMEM, "out of memory");
     memcpy(copy, name, length + 1);
     *field = (mete_field){copy, level, element, flags};
-    grown[node->fields++] = *field;
-    return METE_OK;
+    return mete__node_reads(node, field) ? METE_OK : mete_fail(cx, METE_ENOMEM, "out of memory");
 }

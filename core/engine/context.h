@@ -158,6 +158,8 @@ mete__arena *mete__scratch(void);
 mete_tape *mete__scratch_tape(void);
 void mete__scratch_drop(void);
 
+/* Notes that the node reads a column; false: out of memory. */
+bool mete__node_reads(mete_node *node, const mete_field *field);
 /* A context for a call outside scoring. */
 mete_ctx mete__ctx_make(mete_node *node, unsigned phase, mete_error *err);
 /* Prefixes err with the node's path unless it is there already. */

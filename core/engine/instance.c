@@ -181,12 +181,7 @@ bind_model(void *user, const char *name, mete__value *at)
 static void
 bind_field(void *user, const mete_field *field)
 {
-    mete_node *node = ((build *)user)->node;
-    mete_field *grown = realloc(node->field, (node->fields + 1) * sizeof *grown);
-    if (!grown)
-        return;
-    node->field = grown;
-    grown[node->fields++] = *field;
+    (void)mete__node_reads(((build *)user)->node, field);
 }
 
 static void *

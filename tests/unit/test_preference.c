@@ -107,6 +107,27 @@ slopes_of_penalties(void)
     CU_ASSERT_DOUBLE_EQUAL(correlation_term(z, z, N, 1, 0, none), 1, 1e-12);
 }
 
+static void
+slopes_of_classes(void)
+{
+    double out[3] = {.4, -1.2, .9}, h = 1e-6, none[3];
+    for (size_t is = 0; is < 3; is++) {
+        double slope[3] = {0};
+        double value = class_term(out, 3, is, 1.5, slope);
+        double sum = exp(.4) + exp(-1.2) + exp(.9);
+        CU_ASSERT_DOUBLE_EQUAL(value, 1.5 * (log(sum) - out[is]), 1e-12);
+        for (int k = 0; k < 3; k++) {
+            double at = out[k];
+            out[k] = at + h;
+            double up = class_term(out, 3, is, 1.5, none);
+            out[k] = at - h;
+            double down = class_term(out, 3, is, 1.5, none);
+            out[k] = at;
+            CU_ASSERT_DOUBLE_EQUAL(slope[k], (up - down) / (2 * h), 1e-7);
+        }
+    }
+}
+
 /* Two bins by hand: mean k(a, a') + mean k(b, b') - 2 mean k(a, b). */
 static void
 mmd_by_hand(void)
@@ -172,14 +193,18 @@ config(const char *options, const char *stage)
     return text;
 }
 
-/* Values of texts by the fitted model. */
+/* Values of texts by the fitted model, where a column (NULL: none) says `said` of each. */
 static void
-values(struct opened *o, const char *const *text, size_t n, double *value, double *spread)
+values_where(struct opened *o, const char *column, const char *said, const char *const *text,
+             size_t n, double *value, double *spread)
 {
     mete_error err = {0};
     mete__builder *builder = mete__builder_new();
     mete__builder_shape(builder, &(mete__shape){.text = true});
-    for (size_t i = 0; i < n; i++)
+    int at = column ? mete__builder_column(builder, column, METE_EPISODE, METE_TEXT, METE_EPISODE,
+                                           METE_SEE_REWARD)
+                    : 0;
+    for (size_t i = 0; i < n; i++) {
         CU_ASSERT_EQUAL(
             mete__builder_row(builder, &(mete__row){.id = i + 1,
                                                     .starts = true,
@@ -187,6 +212,9 @@ values(struct opened *o, const char *const *text, size_t n, double *value, doubl
                                                     .prompt = mete_text_from("p"),
                                                     .response = mete_text_from(text[i])}),
             METE_OK);
+        if (column)
+            mete__builder_text(builder, at, mete_text_from(said), METE_TEXT);
+    }
     const mete_batch *batch = mete__builder_batch(builder, &err);
     mete_node *node = mete__engine_find(o->engine, "rm");
     CU_ASSERT_EQUAL_FATAL(mete__score(o->engine, node, batch, &err), METE_OK);
@@ -197,6 +225,12 @@ values(struct opened *o, const char *const *text, size_t n, double *value, doubl
     }
     mete__engine_reset(o->engine);
     mete__builder_free(builder);
+}
+
+static void
+values(struct opened *o, const char *const *text, size_t n, double *value, double *spread)
+{
+    values_where(o, NULL, NULL, text, n, value, spread);
 }
 
 /* The planted worth comes back: in order, and by its slope within 15%. */
@@ -246,6 +280,75 @@ length_is_not_bought(void)
     CU_ASSERT(bought[0] > .5);
     for (int k = 1; k < 4; k++)
         CU_ASSERT(fabs(bought[k]) < .4 * bought[0]);
+    remove("preference_pairs.jsonl");
+}
+
+/* ---- what a value depends on beside the response --------------------------------------------- */
+
+/* A column `side` turns the order of worths round: "more" of them is better, or "less". Where
+ * `tells`, responses have a word that gives it away. */
+static void
+write_turned(size_t pairs, bool tells)
+{
+    mete_rng rng = mete_rng_make(6, 1, 2);
+    FILE *file = pairs_file();
+    for (size_t k = 0; k < pairs; k++) {
+        int less = mete_rng_uniform(&rng) < .5, worth[2];
+        worth[0] = (int)(mete_rng_uniform(&rng) * 10);
+        worth[1] = (worth[0] + 1 + (int)(mete_rng_uniform(&rng) * 9)) % 10;
+        int high = worth[0] > worth[1] ? worth[0] : worth[1], low = worth[0] + worth[1] - high;
+        fprintf(file, "{\"side\":\"%s\",\"chosen\":\"worth%d %s\",\"rejected\":\"worth%d %s\"}\n",
+                less ? "less" : "more", less ? low : high, tells ? (less ? "bb" : "aa") : "f",
+                less ? high : low, tells ? (less ? "bb" : "aa") : "f");
+    }
+    fclose(file);
+}
+
+/* What turns the order round is known by a head of its own, or crossed with the words, and not by
+ * itself alone. */
+static void
+values_depend_on_a_column(void)
+{
+    static const char *const options[] = {"joined = [ \"side\" ]; ", "crossed = [ \"side\" ]; ",
+                                          "heads = [ \"more\", \"less\" ]; tag = \"side\"; "};
+    const char *const text[] = {"worth1 f", "worth8 f"};
+    double more[2], less[2];
+    write_turned(1000, false);
+    for (int k = 0; k < 3; k++) {
+        struct opened o = open_loop(config(options[k], "epochs = 5; minibatch = 50;"));
+        finish(&o);
+        values_where(&o, "side", "more", text, 2, more, NULL);
+        values_where(&o, "side", "less", text, 2, less, NULL);
+        double by_more = more[1] - more[0], by_less = less[1] - less[0];
+        CU_ASSERT(k == 0 || (by_more > 1 && by_less < -1));
+        /* added to the response's features it cancels out of every difference */
+        CU_ASSERT(k > 0 || fabs(by_more - by_less) < 1e-4);
+        close_loop(&o);
+    }
+    remove("preference_pairs.jsonl");
+}
+
+/* Hidden units that must know which side a text is of to order it, and that an adversary looks at,
+ * forget it: its loss nears that of a coin. Looked at without effect they keep it. */
+static void
+hidden_units_forget(void)
+{
+    static const char *const weight[] = {"adversary = 1e-9; ", "adversary = 1.0; "};
+    double loss[2];
+    write_turned(1500, true);
+    for (int k = 0; k < 2; k++) {
+        char options[200];
+        snprintf(options, sizeof options,
+                 "attribute = \"side\"; classes = [ \"more\", \"less\" ]; hidden = 8; "
+                 "patience = 0; length_power = 0.0; %s",
+                 weight[k]);
+        struct opened o = open_loop(config(options, "epochs = 15; minibatch = 50;"));
+        finish(&o);
+        loss[k] = mete__metrics_get(&o.loop->metrics, "reward/adversary_loss");
+        close_loop(&o);
+    }
+    CU_ASSERT(loss[0] < .1);
+    CU_ASSERT(loss[1] > .4); /* of log 2 = .69 */
     remove("preference_pairs.jsonl");
 }
 
@@ -310,7 +413,11 @@ bad_options(void)
                                            {"chars_from = 4; chars_to = 2;", "exceeds"},
                                            {"mmd = 1.0;", "need spurious"},
                                            {"head = \"x\";", "need a trunk"},
-                                           {"orthogonal = 1.0;", "needs aside"}};
+                                           {"orthogonal = 1.0;", "needs aside"},
+                                           {"adversary = 1.0; hidden = 4;", "and classes"},
+                                           {"heads = [ \"a\" ]; aside = true; spurious = ( { use = "
+                                            "\"length\"; } );",
+                                            "do not go together"}};
     for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
         char text[300];
         mete__errors errors = {0};
@@ -431,6 +538,36 @@ trunk_learns(void)
     remove("preference_pairs.jsonl");
 }
 
+/* A trunk that stays as it is gives the same bits whether its states are kept or read anew. */
+static void
+kept_states_change_nothing(void)
+{
+    static const int kept[] = {0, 16};
+    const char *const text[] = {"worth1 f1 f2", "worth5 f1 f2", "worth9 f1 f2"};
+    double v[2][3];
+    write_words("preference_words.json", "", METE_TOKENS_BPE);
+    write_planted(60, .5, false);
+    for (int k = 0; k < 2; k++) {
+        char config[1000];
+        snprintf(config, sizeof config,
+                 "run = { seed = 7; }; models = { base = { use = \"transformer\"; tokeniser = "
+                 "\"preference_words.json\"; layers = 1; width = 16; heads = 2; context = 128; "
+                 "max_tokens = 30; }; }; reward = { name = \"rm\"; use = \"preference_model\"; "
+                 "trunk = \"base\"; trunk_cache = %d; };"
+                 "stages = ( { do = \"fit\"; node = \"rm\"; data = \"preference_pairs.jsonl\"; "
+                 "epochs = 3; minibatch = 20; } );",
+                 kept[k]);
+        struct opened o = open_loop(config);
+        finish(&o);
+        values(&o, text, 3, v[k], NULL);
+        close_loop(&o);
+    }
+    CU_ASSERT(v[0][0] != v[0][1]);
+    CU_ASSERT_EQUAL(memcmp(v[0], v[1], sizeof v[0]), 0);
+    remove("preference_words.json");
+    remove("preference_pairs.jsonl");
+}
+
 void
 suite_preference(void)
 {
@@ -439,9 +576,13 @@ suite_preference(void)
     CU_add_test(suite, "ties are a distribution", ties_are_a_distribution);
     CU_add_test(suite, "closed forms", closed_forms);
     CU_add_test(suite, "slopes of penalties", slopes_of_penalties);
+    CU_add_test(suite, "slopes of classes", slopes_of_classes);
     CU_add_test(suite, "mmd by hand", mmd_by_hand);
     CU_add_test(suite, "planted worth comes back", planted_worth_comes_back);
     CU_add_test(suite, "length is not bought", length_is_not_bought);
+    CU_add_test(suite, "values depend on a column", values_depend_on_a_column);
+    CU_add_test(suite, "hidden units forget", hidden_units_forget);
+    CU_add_test(suite, "kept states change nothing", kept_states_change_nothing);
     CU_add_test(suite, "published scores", published_scores);
     CU_add_test(suite, "a trunk learns", trunk_learns);
     CU_add_test(suite, "a fit resumes with the same bits", resumes_with_the_same_bits);

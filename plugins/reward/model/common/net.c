@@ -24,6 +24,10 @@ check(mete_ctx *cx, const struct net *p)
                          (long long)p->chars_from, (long long)p->chars_to);
     if (p->width > SIZE_MAX / sizeof(float) / p->rows / 4)
         return mete_fail(cx, METE_EINVAL, "buckets x members x hidden is too much");
+    if (p->trunk && (p->context.count || p->crossed.count))
+        return mete_fail(cx, METE_EINVAL,
+                         "context and crossed are of n-grams, and a trunk has none: it reads the "
+                         "prompt, and what `joined` names");
     if (p->head && (p->hidden || p->outs > 1))
         return mete_fail(cx, METE_EINVAL,
                          "head begins one linear output: without hidden units, "
@@ -107,6 +111,21 @@ start(mete_ctx *cx, const struct net *p)
     return METE_OK;
 }
 
+/* The columns a list names; "prompt" is no column, and its field stays empty. */
+static int
+need_columns(mete_ctx *cx, const mete_strings *names, mete_field **field)
+{
+    int status = METE_OK;
+    *field = mete_alloc(cx, (names->count + 1) * sizeof **field);
+    if (!*field)
+        return mete_fail(cx, METE_ENOMEM, "out of memory");
+    for (size_t k = 0; k < names->count && !status; k++)
+        if (strcmp(names->item[k], "prompt") != 0)
+            status =
+                mete_need(cx, names->item[k], METE_EPISODE, METE_TEXT, METE_OPTIONAL, &(*field)[k]);
+    return status;
+}
+
 int
 net_open(mete_ctx *cx, struct net *p)
 {
@@ -116,19 +135,26 @@ net_open(mete_ctx *cx, struct net *p)
     p->rows = p->trunk ? p->states : (size_t)p->buckets;
     if (!status)
         status = check(cx, p);
-    p->field = mete_alloc(cx, (p->context.count + 1) * sizeof *p->field);
-    for (size_t k = 0; k < p->context.count && !status && p->field; k++)
-        if (strcmp(p->context.item[k], "prompt") != 0)
-            status = mete_need(cx, p->context.item[k], METE_EPISODE, METE_TEXT, METE_OPTIONAL,
-                               &p->field[k]);
+    status = status ? status : need_columns(cx, &p->context, &p->context_field);
+    status = status ? status : need_columns(cx, &p->joined, &p->joined_field);
+    status = status ? status : need_columns(cx, &p->crossed, &p->crossed_field);
     if (status)
         return status;
     p->grad = mete_alloc(cx, p->rows * p->width * sizeof *p->grad);
     p->touched = mete_alloc(cx, p->rows);
-    if (!p->field || !p->grad || !p->touched)
+    if (!p->grad || !p->touched)
         return mete_fail(cx, METE_ENOMEM, "out of memory for %zu rows of weights", p->rows);
     status = declare_all(cx, p);
-    return status ? status : start(cx, p);
+    status = status ? status : start(cx, p);
+    if (!status && p->trunk && !(p->trunk_rate > 0) && p->trunk_cache)
+        p->cache = cache_new(p->states, (size_t)p->trunk_cache << 20);
+    return status;
+}
+
+void
+net_close(struct net *p)
+{
+    cache_free(p->cache);
 }
 
 /* ---- weights --------------------------------------------------------------------------------- */
@@ -267,14 +293,13 @@ net_score(mete_ctx *cx, const struct net *p, const mete_batch *batch, double *ou
     float *states = mete_arena(cx, (batch->episodes * p->states + 1) * sizeof *states);
     if (!unit || !states)
         return mete_fail(cx, METE_ENOMEM, "out of memory");
-    int status = p->trunk ? trunk_read(cx, p, w.body, batch, states)
+    int status = p->trunk ? trunk_read(cx, p, w.body, batch, NULL, states)
                           : bag_scratch_make(cx, p, batch, &scratch);
-    for (size_t i = 0; i < batch->episodes && !status; i++)
+    for (size_t i = 0, n; i < batch->episodes && !status; i++)
         if (p->trunk)
             forward_state(p, &w, states + i * p->states, unit, out + i * p->outs);
-        else
-            forward_bag(p, &w, scratch.bucket, bag_of(p, batch, i, &scratch), unit,
-                        out + i * p->outs);
+        else if (!(status = bag_of(p, batch, i, &scratch, &n)))
+            forward_bag(p, &w, scratch.bucket, n, unit, out + i * p->outs);
     return status;
 }
 
@@ -294,34 +319,36 @@ pass_start(mete_ctx *cx, const struct net *p, const mete_batch *batch, const str
     t->states = p->trunk ? mete_arena(cx, (rows + 1) * p->states * sizeof *t->states) : NULL;
     if (!t->unit || !t->out || !t->slope || !t->x || !t->dx || (p->trunk && !t->states))
         return mete_fail(cx, METE_ENOMEM, "out of memory for a minibatch");
-    int status =
-        p->trunk ? trunk_read(cx, p, w->body, batch, t->states) : bags_of(cx, p, batch, &t->bags);
+    int status = p->trunk ? trunk_read(cx, p, w->body, batch, p->cache, t->states)
+                          : bags_of(cx, p, batch, &t->bags);
     for (size_t i = 0; i < rows && !status; i++) {
         float *unit = t->unit + i * p->width;
         double *out = t->out + i * p->outs;
         if (p->trunk)
             forward_state(p, w, t->states + i * p->states, unit, out);
         else
-            forward_bag(p, w, t->bags.bucket + t->bags.offset[i],
-                        t->bags.offset[i + 1] - t->bags.offset[i], unit, out);
+            forward_bag(p, w, t->bags.bucket[i], t->bags.count[i], unit, out);
     }
     return status;
 }
 
 void
-pass_take(const struct net *p, struct pass *t, size_t member, size_t column)
+pass_take(const struct net *p, struct pass *t, size_t member, const uint32_t *head, size_t column)
 {
     for (size_t i = 0; i < t->batch->episodes; i++) {
-        t->x[i] = t->out[i * p->outs + member * p->columns + column];
+        size_t at = member * p->columns + (head ? head[i] : 0) + column;
+        t->x[i] = t->out[i * p->outs + at];
         t->dx[i] = 0;
     }
 }
 
 void
-pass_put(const struct net *p, struct pass *t, size_t member, size_t column)
+pass_put(const struct net *p, struct pass *t, size_t member, const uint32_t *head, size_t column)
 {
-    for (size_t i = 0; i < t->batch->episodes; i++)
-        t->slope[i * p->outs + member * p->columns + column] += t->dx[i];
+    for (size_t i = 0; i < t->batch->episodes; i++) {
+        size_t at = member * p->columns + (head ? head[i] : 0) + column;
+        t->slope[i * p->outs + at] += t->dx[i];
+    }
 }
 
 double
@@ -365,7 +392,8 @@ back_hidden(const struct net *p, struct pass *t, const float *v, float *bias_gra
             size_t first = j / hidden * p->columns, k = j % hidden;
             double sum = 0;
             for (size_t o = first; o < first + p->columns; o++) {
-                sum += slope[o] * (double)v[o * hidden + k];
+                double by = o + p->reversed < first + p->columns ? 1 : -p->reversal;
+                sum += by * slope[o] * (double)v[o * hidden + k];
                 out_grad[o * hidden + k] += (float)(slope[o] * (double)h[j]);
             }
             h[j] = (float)(sum * (1 - (double)h[j] * (double)h[j]));
@@ -378,8 +406,8 @@ static void
 back_bags(const struct net *p, struct pass *t, float *table, float *table_sum)
 {
     for (size_t i = 0; i < t->batch->episodes; i++) {
-        const uint32_t *bucket = t->bags.bucket + t->bags.offset[i];
-        size_t n = t->bags.offset[i + 1] - t->bags.offset[i];
+        const uint32_t *bucket = t->bags.bucket[i];
+        size_t n = t->bags.count[i];
         float scale = (float)bag_scale(p, n);
         for (size_t j = 0; j < p->width; j++)
             t->unit[i * p->width + j] *= scale;
@@ -389,15 +417,15 @@ back_bags(const struct net *p, struct pass *t, float *table, float *table_sum)
                 p->grad[bucket[k] * p->width + j] += t->unit[i * p->width + j];
         }
     }
-    size_t all = t->bags.offset[t->batch->episodes];
-    for (size_t k = 0; k < all; k++) {
-        size_t b = t->bags.bucket[k];
-        if (!p->touched[b])
-            continue;
-        p->touched[b] = 0;
-        net_adagrad(p, p->rate, table + b * p->width, table_sum + b * p->width,
-                    p->grad + b * p->width, p->width);
-    }
+    for (size_t i = 0; i < t->batch->episodes; i++)
+        for (size_t k = 0; k < t->bags.count[i]; k++) {
+            size_t b = t->bags.bucket[i][k];
+            if (!p->touched[b])
+                continue;
+            p->touched[b] = 0;
+            net_adagrad(p, p->rate, table + b * p->width, table_sum + b * p->width,
+                        p->grad + b * p->width, p->width);
+        }
 }
 
 /* The states' part: slopes by the states, where the trunk learns, by the table as it was. */

@@ -20,8 +20,10 @@ struct pairs {
     const mete_batch *batch; /* its rows, and those made of them */
     struct pair *pair;
     size_t count;
-    double **z; /* [spurious] their values [rows] */
+    uint32_t *head; /* [rows] whose value a row's is */
+    double **z;     /* [spurious] their values [rows] */
     uint32_t *rank;
+    double forgets, told; /* cross-entropy of the adversary, summed, over rows of that weight */
 };
 
 /* The pairs of the data. */
@@ -79,6 +81,22 @@ add_mismatched(mete_ctx *cx, const struct preference_model *p, uint64_t step, st
     return t->batch ? METE_OK : METE_EPLUGIN;
 }
 
+static int
+find_heads(mete_ctx *cx, const struct preference_model *p, struct pairs *t)
+{
+    t->head = mete_arena(cx, (t->batch->episodes + 1) * sizeof *t->head);
+    if (!t->head)
+        return mete_fail(cx, METE_ENOMEM, "out of memory for a minibatch");
+    for (size_t i = 0; i < t->batch->episodes && p->heads.count; i++) {
+        size_t head = named(&p->heads, &p->tag, t->batch, i);
+        if (head == p->heads.count)
+            return mete_fail(cx, METE_EDATA, "a record's \"%s\" is missing or none of heads",
+                             p->tag.name);
+        t->head[i] = (uint32_t)head;
+    }
+    return METE_OK;
+}
+
 /* `mixes`: with other records' responses, drawn by `step`. */
 static int
 pairs_start(mete_ctx *cx, const struct preference_model *p, const mete_batch *batch, int mixes,
@@ -99,6 +117,8 @@ pairs_start(mete_ctx *cx, const struct preference_model *p, const mete_batch *ba
     int status = own_pairs(cx, p, batch, t);
     if (!status && mixes)
         status = add_mismatched(cx, p, step, t);
+    if (!status)
+        status = find_heads(cx, p, t);
     return status ? status : pass_start(cx, &p->net, t->batch, &w, &t->pass);
 }
 
@@ -124,7 +144,8 @@ add_pairs(mete_ctx *cx, const struct preference_model *p, struct pairs *pairs, s
         n += (size_t)pairs->pair[k].own;
     for (size_t k = 0; k < pairs->count; k++) {
         const struct pair *pair = &pairs->pair[k];
-        size_t a = pair->a * outs + at, b = pair->b * outs + at;
+        size_t a = pair->a * outs + at + pairs->head[pair->a],
+               b = pair->b * outs + at + pairs->head[pair->b];
         double d = t->out[a] - t->out[b], slope;
         double weight = pair->weight * net_times_drawn(cx, &p->net, pair->id, member);
         double own = d;
@@ -140,7 +161,7 @@ add_pairs(mete_ctx *cx, const struct preference_model *p, struct pairs *pairs, s
         double centre = pair->own ? p->centre * weight / (double)n : 0;
         double sum = t->out[a] + t->out[b];
         t->loss += centre * sum * sum;
-        for (size_t c = 0; c < p->net.columns; c++) {
+        for (size_t c = 0; c < (p->aside ? 2 : 1); c++) {
             t->slope[a + c] += slope;
             t->slope[b + c] -= slope;
         }
@@ -149,13 +170,35 @@ add_pairs(mete_ctx *cx, const struct preference_model *p, struct pairs *pairs, s
     }
 }
 
+/* The adversary learns a row's attribute from the hidden units, which forget it (net.h, reversed).
+ */
+static void
+add_adversary(mete_ctx *cx, const struct preference_model *p, struct pairs *pairs, size_t member)
+{
+    struct pass *t = &pairs->pass;
+    size_t first = (member + 1) * p->net.columns - p->net.reversed;
+    double n = 2 * (double)(pairs->count ? pairs->count : 1);
+    for (size_t k = 0; k < 2 * pairs->count; k++) {
+        const struct pair *pair = &pairs->pair[k / 2];
+        size_t row = k % 2 ? pair->b : pair->a;
+        size_t is = named(&p->classes, &p->attribute, t->batch, row);
+        if (!pair->own || is == p->classes.count)
+            continue;
+        double weight = net_times_drawn(cx, &p->net, pair->id, member);
+        size_t at = row * p->net.outs + first;
+        pairs->forgets +=
+            n * class_term(t->out + at, p->classes.count, is, weight / n, t->slope + at);
+        pairs->told += weight;
+    }
+}
+
 static void
 add_penalties(const struct preference_model *p, struct pairs *pairs, size_t member)
 {
     struct pass *t = &pairs->pass;
     size_t rows = t->batch->episodes;
-    for (size_t c = 0; c < p->net.columns; c++) {
-        pass_take(&p->net, t, member, c);
+    for (size_t c = 0; c < (p->aside ? 2 : 1); c++) {
+        pass_take(&p->net, t, member, c ? NULL : pairs->head, c);
         for (size_t k = 0; k < p->spurious.count; k++) {
             double weight = c ? -p->correlation : p->correlation;
             if (weight != 0)
@@ -164,7 +207,7 @@ add_penalties(const struct preference_model *p, struct pairs *pairs, size_t memb
                 t->loss += p->mmd * mmd_term(t->x, pairs->z[k], rows, (size_t)p->bins, p->bandwidth,
                                              p->mmd, pairs->rank, t->dx);
         }
-        pass_put(&p->net, t, member, c);
+        pass_put(&p->net, t, member, c ? NULL : pairs->head, c);
     }
 }
 
@@ -221,6 +264,8 @@ preference_fit_batch(mete_ctx *cx, void *self, const mete_batch *batch, uint64_t
         status = see_spurious(cx, p, &pairs);
     for (size_t m = 0; m < (size_t)p->net.members && !status; m++) {
         add_pairs(cx, p, &pairs, m);
+        if (p->adversary > 0)
+            add_adversary(cx, p, &pairs, m);
         add_penalties(p, &pairs, m);
     }
     if (!status)
@@ -232,6 +277,8 @@ preference_fit_batch(mete_ctx *cx, void *self, const mete_batch *batch, uint64_t
         mete_metric(cx, "loss", t->loss / (double)p->net.members);
         if (t->weight > 0)
             mete_metric(cx, "accuracy", t->right / t->weight);
+        if (pairs.told > 0)
+            mete_metric(cx, "adversary_loss", pairs.forgets / pairs.told);
     }
     return status;
 }
@@ -255,10 +302,10 @@ preference_fit_end(mete_ctx *cx, void *self, uint64_t epoch, const mete_batch *v
     if (status)
         return status;
     for (size_t k = 0; k < n; k++) {
-        const double *a = pairs.pass.out + validation->pair_a[k] * outs,
-                     *b = pairs.pass.out + validation->pair_b[k] * outs;
+        size_t a = validation->pair_a[k], b = validation->pair_b[k];
         double chance = validation->pair_p[k];
-        d[k] = combine(p, a, NULL) - combine(p, b, NULL);
+        d[k] = combine(p, pairs.pass.out + a * outs, pairs.head[a], NULL) -
+               combine(p, pairs.pass.out + b * outs, pairs.head[b], NULL);
         loss += pair_loss(p, d[k], chance, pairs.pair[k].margin, &slope) / (double)n;
         right += (d[k] > 0 ? chance : d[k] < 0 ? 1 - chance : .5) / (double)n;
     }

@@ -10,12 +10,17 @@
  * scores (ODIN; Chen et al. 2024), `mmd` between bins of it (counterfactual invariance; Veitch et
  * al. 2021, Wang et al. 2025). What must not be bought, `spurious`, is named as rewards.
  * `mismatch` adds other records' responses to each prompt, which lose (RRM; Liu et al. 2024).
+ * `heads` are several values over the same hidden units, of which the record's `tag` says whose it
+ * is, w_c . f(x, y); `adversary` lets a classifier psi of an attribute read those units and turns
+ * its gradient round, so that they forget it: min over f, w and max over psi of BT - adversary
+ * CE(psi(f), c) (Kobalczyk & van der Schaar 2025; Ganin & Lempitsky 2015).
  * `members` are fitted on resamples of their own; the value is their mean, their worst, or mean -
  * caution sd (Coste et al. 2024), and the spread of the node is their standard deviation. Of
  * words never seen in fitting nothing is known: weight 0. */
 #include "preference_model.h"
 
 #include <math.h>
+#include <mete/text.h>
 #include <string.h>
 
 static const mete_option options[] = {
@@ -47,6 +52,16 @@ static const mete_option options[] = {
               "a second head takes what correlates with spurious, and does not score"),
     METE_REAL(struct preference_model, orthogonal, 0, 0, 1e6,
               "weight of |cosine| between the two heads; needs aside and hidden"),
+    METE_STRINGS(struct preference_model, heads, 0,
+                 "tags that have a value of their own each; none: one value for all"),
+    METE_FIELD(struct preference_model, tag, "tag", METE_EPISODE, METE_TEXT, METE_OPTIONAL,
+               "which head a row is judged by"),
+    METE_REAL(struct preference_model, adversary, 0, 0, 1e3,
+              "weight at which hidden units forget `attribute`; needs hidden"),
+    METE_FIELD(struct preference_model, attribute, "tag", METE_EPISODE, METE_TEXT, METE_OPTIONAL,
+               "what they forget"),
+    METE_STRINGS(struct preference_model, classes, 0,
+                 "what it may be, 2 or more; rows of others teach the adversary nothing"),
     METE_ENUM(struct preference_model, combine, COMBINE_MEAN, "mean|worst|lower",
               "the value of several: their mean, the least, or mean - caution sd"),
     METE_REAL(struct preference_model, caution, 1, 0, 1e3, "see combine"),
@@ -62,8 +77,14 @@ check(mete_ctx *cx, const struct preference_model *p)
                          "correlation, mmd and aside need spurious = ( { use = \"length\"; } )");
     if (p->orthogonal > 0 && (!p->aside || !p->net.hidden))
         return mete_fail(cx, METE_EINVAL, "orthogonal needs aside = true and hidden units");
-    if (p->mismatch > 0 && !p->net.context.count && !p->net.trunk)
-        return mete_fail(cx, METE_EINVAL, "mismatch needs context = [ \"prompt\" ] or a trunk");
+    if (p->mismatch > 0 && !p->net.context.count && !p->net.crossed.count && !p->net.trunk)
+        return mete_fail(cx, METE_EINVAL,
+                         "mismatch needs context = [ \"prompt\" ], crossed or a trunk");
+    if (p->adversary > 0 && (!p->net.hidden || p->classes.count < 2))
+        return mete_fail(cx, METE_EINVAL,
+                         "adversary needs hidden units and classes = [ \"A\", \"B\" ]");
+    if (p->heads.count && p->aside)
+        return mete_fail(cx, METE_EINVAL, "heads and aside do not go together");
     return METE_OK;
 }
 
@@ -72,23 +93,45 @@ open_model(mete_ctx *cx, void *self)
 {
     struct preference_model *p = self;
     int status = check(cx, p);
-    p->net.columns = p->aside ? 2 : 1;
+    p->values = p->heads.count ? p->heads.count : 1;
+    p->net.reversed = p->adversary > 0 ? p->classes.count : 0;
+    p->net.reversal = p->adversary;
+    p->net.columns = p->values + (p->aside ? 1 : 0) + p->net.reversed;
     if (!status && p->net.members > 1)
         mete_spread(cx);
     return status ? status : net_open(cx, &p->net);
 }
 
+static void
+close_model(mete_ctx *cx, void *self)
+{
+    (void)cx;
+    net_close(&((struct preference_model *)self)->net);
+}
+
+size_t
+named(const mete_strings *names, const mete_field *field, const mete_batch *batch, size_t row)
+{
+    const mete_text *column = mete_text_of(batch, field);
+    size_t k = 0;
+    if (!column || !column[row].data)
+        return names->count;
+    while (k < names->count && !mete_text_equal(column[row], mete_text_from(names->item[k])))
+        k++;
+    return k;
+}
+
 double
-combine(const struct preference_model *p, const double *out, double *spread)
+combine(const struct preference_model *p, const double *out, size_t head, double *spread)
 {
     double sum = 0, least = INFINITY, square = 0, n = (double)p->net.members;
     for (size_t m = 0; m < (size_t)p->net.members; m++) {
-        double x = out[m * p->net.columns];
+        double x = out[m * p->net.columns + head];
         sum += x;
         least = x < least ? x : least;
     }
     for (size_t m = 0; m < (size_t)p->net.members; m++) {
-        double x = out[m * p->net.columns] - sum / n;
+        double x = out[m * p->net.columns + head] - sum / n;
         square += x * x;
     }
     double sd = n > 1 ? sqrt(square / (n - 1)) : 0;
@@ -109,20 +152,26 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     int status =
         value ? net_score(cx, &p->net, batch, value) : mete_fail(cx, METE_ENOMEM, "out of memory");
     for (size_t i = 0; i < batch->episodes && !status; i++) {
-        out->episode[i] = t * combine(p, value + i * p->net.outs, &spread);
+        size_t head = named(&p->heads, &p->tag, batch, i);
+        if (p->heads.count && head == p->heads.count) {
+            mete_row_fail(cx, i, METE_FAILED, "its \"%s\" is none of heads", p->tag.name);
+            continue;
+        }
+        out->episode[i] = t * combine(p, value + i * p->net.outs, head, &spread);
         if (out->spread)
             out->spread[i] = t * spread;
     }
     return status;
 }
 
-METE_REWARD_PLUGIN(preference_model, "1", "a value learnt from preferred and other responses",
-                   .options = options, .state_size = sizeof(struct preference_model),
-                   .reference =
-                       "Bradley & Terry 1952, Biometrika 39(3/4); Weinberger et al. 2009, "
-                       "arXiv:0902.2206; Eisenstein et al. 2023, arXiv:2312.09244; Chen et "
-                       "al. 2024 (ODIN), arXiv:2402.07319; Liu et al. 2024 (RRM), "
-                       "arXiv:2409.13156; Wang et al. 2025, "
-                       "arXiv:2501.09620",
-                   .tags = "learnt text preferences", .open = open_model, .score = score,
-                   .fit_batch = preference_fit_batch, .fit_end = preference_fit_end);
+METE_REWARD_PLUGIN(
+    preference_model, "1", "a value learnt from preferred and other responses", .options = options,
+    .state_size = sizeof(struct preference_model),
+    .reference = "Bradley & Terry 1952, Biometrika 39(3/4); Weinberger et al. 2009, "
+                 "arXiv:0902.2206; Eisenstein et al. 2023, arXiv:2312.09244; Chen et "
+                 "al. 2024 (ODIN), arXiv:2402.07319; Liu et al. 2024 (RRM), "
+                 "arXiv:2409.13156; Wang et al. 2025, "
+                 "arXiv:2501.09620; Kobalczyk & van der Schaar 2025, arXiv:2506.05967; "
+                 "Ganin & Lempitsky 2015, arXiv:1409.7495",
+    .tags = "learnt text preferences", .open = open_model, .close = close_model, .score = score,
+    .fit_batch = preference_fit_batch, .fit_end = preference_fit_end);

@@ -11,10 +11,16 @@ enum { COMBINE_MEAN, COMBINE_WORST, COMBINE_LOWER };
 struct preference_model {
     struct net net; /* first: its options are this struct's */
     int64_t bins;
-    double focal, tie, centre, correlation, mmd, bandwidth, orthogonal, caution, mismatch;
+    double focal, tie, centre, correlation, mmd, bandwidth, orthogonal, caution, mismatch,
+        adversary;
     int loss, margin_as, combine, aside, calibrate;
     mete_nodes spurious;
-    mete_field margin;
+    mete_field margin, tag, attribute;
+    mete_strings heads, classes;
+
+    /* A member's outputs: a value for each head, then the one aside, then the adversary's classes.
+     */
+    size_t values;
 };
 
 /* ---- terms.c: losses and their slopes -------------------------------------------------------- */
@@ -33,6 +39,9 @@ double correlation_term(const double *x, const double *z, size_t n, int absolute
  * derivative, weight times which is added to slope. rank [n] is scratch. */
 double mmd_term(const double *x, const double *z, size_t n, size_t bins, double bandwidth,
                 double weight, uint32_t *rank, double *slope);
+/* Cross-entropy -log softmax(out)[is] over n classes, times weight; weight times its derivative by
+ * out is added to slope [n]. */
+double class_term(const double *out, size_t n, size_t is, double weight, double *slope);
 /* The inverse temperature t that minimises the mean cross-entropy of sigma(t d) [n] against
  * chance [n], from 0.01 to 100. */
 double calibrate(const double *d, const double *chance, size_t n);
@@ -40,9 +49,12 @@ double log1p_exp(double x);
 
 /* ---- learn.c --------------------------------------------------------------------------------- */
 
-/* The value of a row by its members' outputs [outs]; their standard deviation in *spread (may be
- * NULL). */
-double combine(const struct preference_model *p, const double *out, double *spread);
+/* The value of a row by its members' outputs [outs] of one head; their standard deviation in
+ * *spread (may be NULL). */
+double combine(const struct preference_model *p, const double *out, size_t head, double *spread);
+/* Which of `names` the row's column says; names->count: none of them. */
+size_t named(const mete_strings *names, const mete_field *field, const mete_batch *batch,
+             size_t row);
 int preference_fit_batch(mete_ctx *cx, void *self, const mete_batch *batch, uint64_t step);
 int preference_fit_end(mete_ctx *cx, void *self, uint64_t epoch, const mete_batch *validation,
                        int *stop);

@@ -153,6 +153,19 @@ mmd_term(const double *x, const double *z, size_t n, size_t bins, double bandwid
 }
 
 double
+class_term(const double *out, size_t n, size_t is, double weight, double *slope)
+{
+    double most = out[0], sum = 0;
+    for (size_t k = 1; k < n; k++)
+        most = fmax(most, out[k]);
+    for (size_t k = 0; k < n; k++)
+        sum += exp(out[k] - most);
+    for (size_t k = 0; k < n; k++)
+        slope[k] += weight * (exp(out[k] - most) / sum - (k == is));
+    return weight * (log(sum) + most - out[is]);
+}
+
+double
 calibrate(const double *d, const double *chance, size_t n)
 {
     const double most = 100;

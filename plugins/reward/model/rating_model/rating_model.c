@@ -52,9 +52,17 @@ open_model(mete_ctx *cx, void *self)
     p->offset = mete_tensor(cx, "offset", METE_F32, count);
     p->offset_sum = mete_tensor(cx, "offset_sum", METE_F32, count);
     p->best_offset = p->net.patience ? mete_tensor(cx, "best_offset", METE_F32, count) : 0;
-    if (p->offset < 0 || p->offset_sum < 0 || p->best_offset < 0)
-        return METE_ENOMEM;
-    return start(cx, p);
+    status = p->offset < 0 || p->offset_sum < 0 || p->best_offset < 0 ? METE_ENOMEM : start(cx, p);
+    if (status)
+        net_close(&p->net);
+    return status;
+}
+
+static void
+close_model(mete_ctx *cx, void *self)
+{
+    (void)cx;
+    net_close(&((struct rating_model *)self)->net);
 }
 
 static int
@@ -82,5 +90,5 @@ METE_REWARD_PLUGIN(
            "A record: {\"prompt\": \"...\", \"response\": \"...\", \"rating\": 4}",
     .options = options, .state_size = sizeof(struct rating_model),
     .reference = "Bellemare et al. 2017, arXiv:1707.06887; Cao et al. 2020, arXiv:1901.07884",
-    .tags = "learnt text ratings", .open = open_model, .score = score,
+    .tags = "learnt text ratings", .open = open_model, .close = close_model, .score = score,
     .fit_batch = rating_fit_batch, .fit_end = rating_fit_end);
