@@ -182,6 +182,14 @@ int mete__frame_score(mete__frame *frame, mete_node *node, mete_error *err);
 /* One call of the plugin's `score`, in this process; its values are not checked yet. */
 int mete__score_here(mete__frame *frame, mete_node *node, const mete__chunk *chunk,
                      mete_error *err);
+/* A context of a call about rows of a frame, and in it shifted views of the children's results;
+ * false when memory ran out. */
+mete_ctx mete__scoring_ctx(mete__frame *frame, mete_node *node, const mete__chunk *chunk,
+                           unsigned phase, mete_error *err);
+bool mete__see_children(mete_ctx *cx);
+/* partial.c: mete__partial on a frame that was scored */
+int mete__frame_partial(mete__frame *frame, mete_node *node, size_t k, double share, double *slope,
+                        mete_error *err);
 /* Where the chunk's values at a level begin in the frame's arrays. */
 size_t mete__chunk_at(const mete__chunk *chunk, mete_level level);
 /* secret.c */

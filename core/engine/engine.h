@@ -201,6 +201,12 @@ int mete__score(mete__engine *engine, mete_node *root, const mete_batch *batch, 
 const mete_scores *mete__node_scores(const mete_node *node);
 /* Values of one declared signal of the node on the last scored batch. */
 const double *mete__node_signal(const mete_node *node, size_t declared);
+/* d value / d value of child k of `node` in the last mete__score -> slope: [steps] where the node's
+ * value is per step (of each step, by the child's same step, or its value where it is not per
+ * step), else [episodes]; 0 in rows in which one of the two has no value. Not at the children's
+ * values but at `share` of their way there from their means over the valid rows, 1 being the
+ * values. METE_ENOTSUP where nobody knows. */
+int mete__partial(mete_node *node, size_t k, double share, double *slope, mete_error *err);
 /* Rows before `rows` become samples: what nodes note of them (mete_row_note) is kept. */
 void mete__engine_notes(mete__engine *engine, size_t rows);
 /* Appends what the node noted of the row in the last mete__score, [{"text":...,"value":...},...];

@@ -169,9 +169,9 @@ typedef struct scoring {
     int *status;     /* [chunks] */
 } scoring;
 
-static mete_ctx
-scoring_ctx(mete__frame *frame, mete_node *node, const mete__chunk *chunk, unsigned phase,
-            mete_error *err)
+mete_ctx
+mete__scoring_ctx(mete__frame *frame, mete_node *node, const mete__chunk *chunk, unsigned phase,
+                  mete_error *err)
 {
     mete_ctx cx = mete__ctx_make(node, phase, err);
     cx.frame = frame;
@@ -180,9 +180,8 @@ scoring_ctx(mete__frame *frame, mete_node *node, const mete__chunk *chunk, unsig
     return cx;
 }
 
-/* Shifted views of the children's results; false when memory ran out. */
-static bool
-see_children(mete_ctx *cx)
+bool
+mete__see_children(mete_ctx *cx)
 {
     mete_node *node = cx->node;
     if (!node->children)
@@ -272,11 +271,11 @@ mete__node_seconds(const mete_node *node)
 int
 mete__score_here(mete__frame *frame, mete_node *node, const mete__chunk *chunk, mete_error *err)
 {
-    mete_ctx cx = scoring_ctx(frame, node, chunk, METE__SCORING, err);
+    mete_ctx cx = mete__scoring_ctx(frame, node, chunk, METE__SCORING, err);
     mete__result *result = &frame->result[node->private_->number];
     mete__scores_host host = {node, result, chunk};
     mete_scores out = shifted(&result->scores, chunk, &host);
-    if (!see_children(&cx))
+    if (!mete__see_children(&cx))
         return mete_fail(&cx, METE_ENOMEM, "out of memory");
     int status = node->plugin->as.reward.score(&cx, node->self, cx.batch, &out);
     if (status > 0)
@@ -291,7 +290,7 @@ score_chunk(void *user, size_t i)
     mete__frame *frame = job->frame;
     mete_node *node = job->node;
     const mete__chunk *chunk = &job->chunk[i];
-    mete_ctx cx = scoring_ctx(frame, node, chunk, METE__SCORING, &job->err[i]);
+    mete_ctx cx = mete__scoring_ctx(frame, node, chunk, METE__SCORING, &job->err[i]);
     mete__arena_mark mark = mete__arena_marked(cx.arena);
     mete__result *result = &frame->result[node->private_->number];
     mete__scores_host host = {node, result, chunk};
@@ -764,11 +763,11 @@ update_node(mete__frame *frame, mete_node *node, mete_error *err)
     if (status || !reward->update || !result->done ||
         frame->engine->iteration % node->private_->update_every)
         return status;
-    mete_ctx cx = scoring_ctx(frame, node, &frame->chunk[0], METE__LEARNING, err);
+    mete_ctx cx = mete__scoring_ctx(frame, node, &frame->chunk[0], METE__LEARNING, err);
     mete__arena_mark mark = mete__arena_marked(cx.arena);
     mete__scores_host host = {node, result, &frame->chunk[0]};
     mete_scores own = shifted(&result->scores, &frame->chunk[0], &host);
-    if (!see_children(&cx))
+    if (!mete__see_children(&cx))
         status = mete_fail(&cx, METE_ENOMEM, "out of memory");
     else
         status = reward->update(&cx, node->self, cx.batch, &own);

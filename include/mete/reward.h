@@ -58,7 +58,7 @@ METE_API size_t mete_child_count(const mete_ctx *cx);
 METE_API const char *mete_child_name(const mete_ctx *cx, size_t k);
 /* `weight` of child k as of this iteration (1 unless the config says otherwise). */
 METE_API double mete_child_weight(const mete_ctx *cx, size_t k);
-/* Child k's scores on the batch being scored; not for METE_LAZY nodes. Never NULL. */
+/* Child k's scores on the batch being scored; in `score` not for METE_LAZY nodes. Never NULL. */
 METE_API const mete_scores *mete_child(const mete_ctx *cx, size_t k);
 /* METE_LAZY: scores child k where mask[row] is 1 (NULL: everywhere). Rows not asked for have status
  * METE_NOT_APPLICABLE and value 0. NULL after an error, which the caller passes on. */
@@ -85,6 +85,12 @@ METE_API const mete_scores *mete_evaluate(mete_ctx *cx, mete_node *node, const m
  * logistic of the difference of its values, NaN where one of the two has none. p is [pairs]. */
 METE_API int mete_compare(mete_ctx *cx, mete_node *node, const mete_batch *batch, const uint32_t *a,
                           const uint32_t *b, size_t pairs, double *p) METE_CHECKED;
+/* d value / d value of child k of `node` (a reward option, or a child) by row of the batch, which
+ * `node` is scored on for this. slope: room for [episodes] and [steps]; the second are filled where
+ * the node's value is per step, as `partial` below says. METE_ENOTSUP where `node` does not know.
+ */
+METE_API int mete_partial(mete_ctx *cx, mete_node *node, const mete_batch *batch, size_t k,
+                          double *slope) METE_CHECKED;
 /* episode_size bytes that live as long as row's episode: zero at its start, carried over its
  * fragments, in the checkpoint; a throw-away copy in calls on derived batches. */
 METE_API void *mete_episode_state(mete_ctx *cx, size_t row);
@@ -107,7 +113,11 @@ typedef struct mete_reward {
     /* p[k] = probability that row a[k] is preferred to row b[k] */
     int (*compare)(mete_ctx *cx, const void *self, const mete_batch *batch, const uint32_t *a,
                    const uint32_t *b, size_t pairs, double *p);
-    /* slope[row] = d value / d value of child k */
+    /* METE_COMBINES: d value / d value of child k at the children's scores (mete_child) -> slope,
+     * zeroed: [episodes], or [steps] where this node's value is per step: of each step, by the
+     * child's same step, or by its episode value where it is not per step. One-sided where there is
+     * a kink. The host takes 0 where a row is not valid here or in the child. METE_ENOTSUP where a
+     * row's value depends on other rows'. Not asked of METE_SUMS, whose slope is the weight */
     int (*partial)(mete_ctx *cx, const void *self, const mete_batch *batch, size_t k,
                    double *slope);
     /* one minibatch of offline learning; the host shuffles, counts and resumes */

@@ -105,8 +105,8 @@ plain_share(const struct opened *o, const char *name, double coefficient)
     return xy / yy;
 }
 
-/* A nested sum's share is its children's; the parts' shares of everything sum to 1; what is below a
- * node that is no sum, or gold, has none. */
+/* A nested sum's share is its children's; the parts' shares of everything sum to 1; what is gold has
+ * none. */
 static void
 shares_add_up(void)
 {
@@ -135,9 +135,70 @@ shares_add_up(void)
         if (i < 2)
             CU_ASSERT_DOUBLE_EQUAL(metric(&o, name), a + b, 1e-9);
     }
-    CU_ASSERT(isnan(mete__metrics_get(&o.loop->metrics, "attribution/variance/reward/most/c")));
     CU_ASSERT(isnan(mete__metrics_get(&o.loop->metrics, "attribution/variance/reward/true")));
     CU_ASSERT(!isnan(metric(&o, "attribution/correlation/reward,reward/true")));
+    close_loop(&o);
+}
+
+/* Within a product the factors' shares are the product's, by Aumann and Shapley's prices (of two,
+ * (y + mean y) / 2 (x - mean x) and the other way round); a factor that never varies has none. Sums
+ * further down are told apart, too. */
+static void
+within_a_product(void)
+{
+    static const char *const kind[] = {"variance", "advantage", "gradient"};
+    struct opened o = first_step(
+        "rloo", "{ use = \"sum\"; of = ( { name = \"all\"; use = \"product\"; weight = 2.0;"
+                "   of = ( { name = \"x\"; use = \"sum\";"
+                "            of = ( { name = \"a\"; " LONG " }, { name = \"b\"; " HAS " } ); },"
+                "          { name = \"y\"; " LONG " },"
+                "          { name = \"one\"; use = \"regex\"; pattern = \"^\"; } ); },"
+                " { name = \"c\"; " HAS " } ); }");
+    const mete_scores *x = mete__node_scores(mete__engine_find(o.engine, "reward.all.x"));
+    const mete_scores *y = mete__node_scores(mete__engine_find(o.engine, "reward.all.y"));
+    const mete_scores *v = mete__node_scores(o.loop->reward);
+    double mx = 0, my = 0, mv = 0, cov = 0, var = 0, n = 32;
+    for (size_t i = 0; i < 32; i++) {
+        mx += x->episode[i] / n;
+        my += y->episode[i] / n;
+        mv += v->episode[i] / n;
+    }
+    for (size_t i = 0; i < 32; i++) {
+        cov += (y->episode[i] + my) * (x->episode[i] - mx) * (v->episode[i] - mv);
+        var += (v->episode[i] - mv) * (v->episode[i] - mv);
+    }
+    CU_ASSERT_DOUBLE_EQUAL(metric(&o, "attribution/variance/reward/all/x"), cov / var, 1e-9);
+    for (size_t i = 0; i < 3; i++) {
+        static const char *const leaf[] = {"x/a", "x/b", "y", "one"};
+        char name[100];
+        double sum = 0;
+        for (size_t k = 0; k < 4; k++) {
+            snprintf(name, sizeof name, "attribution/%s/reward/all/%s", kind[i], leaf[k]);
+            double share = metric(&o, name);
+            sum += share;
+            CU_ASSERT(k < 3 ? fabs(share) > 1e-3 : fabs(share) < 1e-6);
+        }
+        snprintf(name, sizeof name, "attribution/%s/reward/all", kind[i]);
+        CU_ASSERT_DOUBLE_EQUAL(metric(&o, name), sum, i < 2 ? 1e-9 : 1e-4);
+    }
+    close_loop(&o);
+}
+
+/* What a gate guards has what it pays; that the gate opened is the gate's own. Below what does not
+ * say its slopes nothing is told. */
+static void
+within_others(void)
+{
+    struct opened o = first_step(
+        "rloo", "{ use = \"sum\"; of = ( { name = \"gate\"; use = \"gate\"; of = ("
+                "     { name = \"open\"; " HAS " }, { name = \"a\"; " LONG " } ); },"
+                " { name = \"dark\"; use = \"expr\"; value = \"2 * b\";"
+                "   of = ( { name = \"b\"; " LONG " } ); } ); }");
+    double all = metric(&o, "attribution/variance/reward/gate"),
+           guarded = metric(&o, "attribution/variance/reward/gate/a");
+    CU_ASSERT_EQUAL(metric(&o, "attribution/variance/reward/gate/open"), 0);
+    CU_ASSERT(guarded > 0.01 && guarded < all);
+    CU_ASSERT(isnan(mete__metrics_get(&o.loop->metrics, "attribution/variance/reward/dark/b")));
     close_loop(&o);
 }
 
@@ -308,6 +369,8 @@ suite_attribution(void)
     CU_pSuite suite = CU_add_suite("attribution", NULL, NULL);
     CU_add_test(suite, "two nodes of one kind", two_of_one_kind);
     CU_add_test(suite, "shares add up", shares_add_up);
+    CU_add_test(suite, "within a product", within_a_product);
+    CU_add_test(suite, "within others", within_others);
     CU_add_test(suite, "beside a critic", beside_a_critic);
     CU_add_test(suite, "ends and groups", ends_and_groups);
     CU_add_test(suite, "the range is resumed", range_is_resumed);

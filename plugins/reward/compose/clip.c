@@ -51,7 +51,26 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     return METE_OK;
 }
 
+static double
+slope_at(const struct clip *p, double v)
+{
+    double b = (bound(p, v) - p->lo) / (p->hi - p->lo);
+    if (p->smooth) /* sigmoid' = sigmoid (1 - sigmoid) */
+        return 4 * b * (1 - b);
+    return v > p->lo && v < p->hi;
+}
+
+static int
+partial(mete_ctx *cx, const void *self, const mete_batch *batch, size_t k, double *slope)
+{
+    const mete_scores *child = mete_child(cx, k);
+    const double *value = child->step ? child->step : child->episode;
+    for (size_t i = 0; i < (child->step ? batch->steps : batch->episodes); i++)
+        slope[i] = slope_at(self, value[i]);
+    return METE_OK;
+}
+
 METE_REWARD_PLUGIN(clip, "1.0", "the child's value within bounds", .options = options,
                    .doc = "A child that is per step is bounded step by step.",
                    .state_size = sizeof(struct clip), .flags = METE_COMBINES | METE_ONE_CHILD,
-                   .open = open_clip, .score = score);
+                   .open = open_clip, .score = score, .partial = partial);

@@ -63,6 +63,19 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     return METE_OK;
 }
 
+/* The condition opens or shuts: wherever it has a slope, that is 0. */
+static int
+partial(mete_ctx *cx, const void *self, const mete_batch *batch, size_t k, double *slope)
+{
+    const struct gate *p = self;
+    const mete_scores *condition = mete_child(cx, 0);
+    for (size_t i = 0; k && i < batch->episodes; i++)
+        if (!condition->status[i] && condition->episode[i] >= p->threshold)
+            slope[i] = mete_child_weight(cx, k);
+    return METE_OK;
+}
+
 METE_REWARD_PLUGIN(gate, "1.0", "children that count only where a condition passes",
                    .options = options, .state_size = sizeof(struct gate),
-                   .flags = METE_COMBINES | METE_LAZY, .open = open_gate, .score = score);
+                   .flags = METE_COMBINES | METE_LAZY, .open = open_gate, .score = score,
+                   .partial = partial);

@@ -9,5 +9,12 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     return score_extreme(cx, batch, -1, out);
 }
 
+static int
+partial(mete_ctx *cx, const void *self, const mete_batch *batch, size_t k, double *slope)
+{
+    (void)self;
+    return partial_extreme(cx, batch, -1, k, slope);
+}
+
 METE_REWARD_PLUGIN(min, "1.0", "the smallest of the children's values", .flags = METE_COMBINES,
-                   .score = score);
+                   .score = score, .partial = partial);

@@ -93,14 +93,21 @@ scaled(const struct normalize *p, double v, struct moments m)
     return p->bound > 0 ? fmax(-p->bound, fmin(p->bound, z)) : z;
 }
 
+/* Of all batches so far. */
+static struct moments
+running(const double *state)
+{
+    return (struct moments){state[MEAN],
+                            state[COUNT] > 1 ? sqrt(state[SQUARES] / (state[COUNT] - 1)) : 0};
+}
+
 static int
 score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
 {
     const struct normalize *p = self;
     const mete_scores *child = mete_child(cx, 0);
     const double *state = mete_tensor_read(cx, p->state);
-    struct moments m = {state[MEAN],
-                        state[COUNT] > 1 ? sqrt(state[SQUARES] / (state[COUNT] - 1)) : 0};
+    struct moments m = running(state);
     double range = state[LARGEST] - state[LEAST];
     if (p->mode == BATCH)
         m = child->step ? step_moments(child, batch) : moments_of(child, 0, batch->episodes);
@@ -116,6 +123,27 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
                                   : scaled(p, child->episode[i], m);
         }
     }
+    return METE_OK;
+}
+
+/* Of this batch's own moments a row's value depends on all rows, which no slope of a row tells. */
+static int
+partial(mete_ctx *cx, const void *self, const mete_batch *batch, size_t k, double *slope)
+{
+    const struct normalize *p = self;
+    const mete_scores *child = mete_child(cx, k);
+    const double *state = mete_tensor_read(cx, p->state);
+    const double *value = child->step ? child->step : child->episode;
+    struct moments m = running(state);
+    double range = state[LARGEST] - state[LEAST];
+    if (p->mode == BATCH || p->mode == GROUP)
+        return mete_fail(cx, METE_ENOTSUP, "with mode = \"%s\" a row's value depends on all rows",
+                         p->mode == BATCH ? "batch" : "group");
+    for (size_t i = 0; i < (child->step ? batch->steps : batch->episodes); i++)
+        if (p->mode == MIN_MAX)
+            slope[i] = range > 0 ? 1 / range : 0;
+        else if (!(p->bound > 0) || fabs(scaled(p, value[i], m)) < p->bound)
+            slope[i] = m.sd > 0 ? 1 / (m.sd + p->epsilon) : 1;
     return METE_OK;
 }
 
@@ -157,4 +185,4 @@ METE_REWARD_PLUGIN(
     .reference = "Welford 1962, Technometrics 4(3)", .options = options,
     .state_size = sizeof(struct normalize),
     .flags = METE_COMBINES | METE_ONE_CHILD | METE_WHOLE_BATCH, .open = open_normalize,
-    .score = score, .update = update);
+    .score = score, .update = update, .partial = partial);

@@ -40,9 +40,30 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     return METE_OK;
 }
 
+/* The product of the other factors, and the child's own weight. */
+static int
+partial(mete_ctx *cx, const void *self, const mete_batch *batch, size_t k, double *slope)
+{
+    int steps = 0;
+    (void)self;
+    for (size_t j = 0; j < mete_child_count(cx); j++)
+        steps |= mete_child_per_step(cx, j);
+    size_t n = steps ? batch->steps : batch->episodes;
+    for (size_t i = 0; i < n; i++)
+        slope[i] = mete_child_weight(cx, k);
+    for (size_t j = 0; j < mete_child_count(cx); j++) {
+        const mete_scores *child = mete_child(cx, j);
+        for (size_t i = 0; i < n && j != k; i++)
+            slope[i] *= mete_child_weight(cx, j) * (child->step ? child->step[i]
+                                                    : steps     ? child->episode[batch->step_row[i]]
+                                                                : child->episode[i]);
+    }
+    return METE_OK;
+}
+
 METE_REWARD_PLUGIN(
     product, "1.0", "children multiplied",
     .doc =
         "A row is valid when every child is. Episode values multiply each step of children that\n"
         "are per step; the row's value is then the sum of its steps.",
-    .flags = METE_COMBINES, .open = open_product, .score = score);
+    .flags = METE_COMBINES, .open = open_product, .score = score, .partial = partial);
