@@ -1,4 +1,5 @@
-/* partial.c - how a node's value answers to its children's: d value / d child value, by row or step.
+/* partial.c - how a node's value answers to its children's: d value / d child value, by row or
+ * step.
  *
  * Of a node that declares METE_SUMS the host knows it: the child's weight. Others say it themselves
  * (`partial`), or nobody knows, which is METE_ENOTSUP.
@@ -57,7 +58,8 @@ move_children(mete_ctx *cx, double share)
     return true;
 }
 
-/* A sum's own: the weight, at the last step alone where the sum is per step and the child is not. */
+/* A sum's own: the weight, at the last step alone where the sum is per step and the child is not.
+ */
 static void
 sum_slope(const mete_node *node, const mete_batch *batch, size_t k, double *slope, size_t n)
 {

@@ -11,10 +11,10 @@
  *   c_k = S_k (x_k - mean x_k) + mean S_k mean x_k     S_k = int_0^1 dv/dx_k (mean + a (x - mean)) da
  *
  * x being the children's values and v the node's: the integrated gradients of Sundararajan et al.
- * 2017 (Aumann and Shapley's prices) from the children's means over the batch, the integral by Gauss
- * and Legendre's rule. A child that never varies explains nothing, one that a sum would count counts
- * as in a sum, and together they are the node's, but for jumps (a gate's opening), which are the
- * node's own. Further down the slopes multiply. So the shares within a node add up to its own share
+ * 2017 (Aumann and Shapley's prices) from the children's means over the batch, the integral by
+ * Gauss and Legendre's rule. A child that never varies explains nothing, one under a sum counts as
+ * in any sum, and together they are the node's, but for jumps (a gate's opening), which are the
+ * node's own. Further down the slopes multiply. So the shares within a node add up to its own
  * where it is smooth; they are in its share already, not beside it.
  *
  *   variance   cov(c_k, total) / var(total) over the rows that count; the parts' sum to 1

@@ -189,11 +189,11 @@ within_a_product(void)
 static void
 within_others(void)
 {
-    struct opened o = first_step(
-        "rloo", "{ use = \"sum\"; of = ( { name = \"gate\"; use = \"gate\"; of = ("
-                "     { name = \"open\"; " HAS " }, { name = \"a\"; " LONG " } ); },"
-                " { name = \"dark\"; use = \"expr\"; value = \"2 * b\";"
-                "   of = ( { name = \"b\"; " LONG " } ); } ); }");
+    struct opened o =
+        first_step("rloo", "{ use = \"sum\"; of = ( { name = \"gate\"; use = \"gate\"; of = ("
+                           "     { name = \"open\"; " HAS " }, { name = \"a\"; " LONG " } ); },"
+                           " { name = \"dark\"; use = \"expr\"; value = \"2 * b\";"
+                           "   of = ( { name = \"b\"; " LONG " } ); } ); }");
     double all = metric(&o, "attribution/variance/reward/gate"),
            guarded = metric(&o, "attribution/variance/reward/gate/a");
     CU_ASSERT_EQUAL(metric(&o, "attribution/variance/reward/gate/open"), 0);
