@@ -8,7 +8,8 @@
  * A node that is no sum is a part, and what happens within it is told where its slopes are known
  * (mete__partial): a child's contribution is
  *
- *   c_k = S_k (x_k - mean x_k) + mean S_k mean x_k     S_k = int_0^1 dv/dx_k (mean + a (x - mean)) da
+ *   c_k = S_k (x_k - mean x_k) + mean S_k mean x_k
+ *   S_k = int_0^1 dv/dx_k (mean x + a (x - mean x)) da
  *
  * x being the children's values and v the node's: the integrated gradients of Sundararajan et al.
  * 2017 (Aumann and Shapley's prices) from the children's means over the batch, the integral by
