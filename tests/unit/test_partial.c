@@ -52,6 +52,7 @@ static const struct {
     {"critic_spans", NULL, NULL, 0},
     {"lua", NULL, NULL, 0}, /* of a program, any function */
     {"expr", NULL, NULL, 0},
+    {"annotator", NULL, NULL, 0}, /* gold, and so in no share */
     {"slopes", NULL, NULL, 0}, /* the tests' own */
 };
 #define COMBINATORS (sizeof combinators / sizeof *combinators)
