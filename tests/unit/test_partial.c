@@ -53,7 +53,7 @@ static const struct {
     {"lua", NULL, NULL, 0}, /* of a program, any function */
     {"expr", NULL, NULL, 0},
     {"annotator", NULL, NULL, 0}, /* gold, and so in no share */
-    {"slopes", NULL, NULL, 0}, /* the tests' own */
+    {"slopes", NULL, NULL, 0},    /* the tests' own */
 };
 #define COMBINATORS (sizeof combinators / sizeof *combinators)
 
