@@ -92,26 +92,75 @@ mete_rng_choose(mete_rng *rng, const double *weight, size_t n)
     return last; /* rounding ate the rest */
 }
 
-uint64_t
-mete_permute(uint64_t key, uint64_t i, uint64_t n)
+/* Half of the smallest even number of bits that holds n - 1. */
+static unsigned
+half_bits(uint64_t n)
 {
-    /* Feistel on the smallest even number of bits that holds n - 1; walk until inside. */
     unsigned half = 1;
     while (half < 32 && (UINT64_C(1) << (2 * half)) < n)
         half++;
+    return half;
+}
+
+/* One pass of a Feistel network of six rounds over 2 `half` bits. */
+static inline uint64_t
+feistel(uint64_t key, unsigned half, uint64_t i)
+{
     uint64_t mask = (UINT64_C(1) << half) - 1;
-    do {
-        uint64_t left = i >> half, right = i & mask;
-        for (uint64_t round = 0; round < 6; round++) {
-            uint64_t mixed =
-                mete_mix64(key ^ (right + (round << 40) + UINT64_C(0x9e3779b97f4a7c15)));
-            uint64_t next = left ^ (mixed & mask);
-            left = right;
-            right = next;
-        }
-        i = left << half | right;
-    } while (i >= n);
+    uint64_t left = i >> half, right = i & mask;
+    for (uint64_t round = 0; round < 6; round++) {
+        uint64_t mixed = mete_mix64(key ^ (right + (round << 40) + UINT64_C(0x9e3779b97f4a7c15)));
+        uint64_t next = left ^ (mixed & mask);
+        left = right;
+        right = next;
+    }
+    return left << half | right;
+}
+
+uint64_t
+mete_permute(uint64_t key, uint64_t i, uint64_t n)
+{
+    unsigned half = half_bits(n);
+    do /* walk until inside */
+        i = feistel(key, half, i);
+    while (i >= n);
     return i;
+}
+
+METE_WIDE static void
+feistel_all(uint64_t key, unsigned half, uint64_t *x, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        x[i] = feistel(key, half, x[i]);
+}
+
+void
+mete_permute_range(uint64_t key, uint64_t from, size_t count, uint64_t n, uint32_t *out)
+{
+    enum { BLOCK = 64 };
+    uint64_t x[BLOCK];
+    uint32_t at[BLOCK];
+    unsigned half = half_bits(n);
+    for (size_t done = 0; done < count; done += BLOCK) {
+        size_t outside = count - done < BLOCK ? count - done : BLOCK;
+        for (size_t k = 0; k < outside; k++) {
+            x[k] = from + done + k;
+            at[k] = (uint32_t)k;
+        }
+        while (outside) { /* those still outside walk on together, without a branch an element */
+            feistel_all(key, half, x, outside);
+            size_t left = 0;
+            for (size_t k = 0; k < outside; k++) {
+                uint64_t found = x[k];
+                uint32_t where = at[k];
+                out[done + where] = (uint32_t)found;
+                x[left] = found;
+                at[left] = where;
+                left += found >= n;
+            }
+            outside = left;
+        }
+    }
 }
 
 uint64_t

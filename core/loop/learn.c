@@ -338,8 +338,12 @@ take_steps(struct mete__work *w, size_t from, size_t minibatch, uint64_t order, 
     size_t n = w->count - from < minibatch ? w->count - from : minibatch;
     if (!query_room(w, n, heads))
         return 0;
-    for (size_t k = 0; k < n; k++)
-        w->query[k] = w->index[n == w->count ? k : mete_permute(order, from + k, w->count)];
+    if (n == w->count)
+        memcpy(w->query, w->index, n * sizeof *w->query);
+    else
+        mete_permute_range(order, from, n, w->count, w->query);
+    for (size_t k = 0; n < w->count && k < n; k++)
+        w->query[k] = w->index[w->query[k]];
     w->queries = n;
     w->query_rows = 0;
     return n;

@@ -251,6 +251,28 @@ mete__slope(mete_activation act, const float *from, float *slope, size_t n)
             slope[i] = act == METE_RELU ? from[i] > 0 : 1;
 }
 
+METE_WIDE static void
+tanh_back(const float *restrict y, float *restrict grad, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        grad[i] *= 1 - y[i] * y[i];
+}
+
+void
+mete__activate_back(mete_activation act, const float *from, float *grad, size_t n)
+{
+    float slope[256];
+    if (act == METE_TANH) {
+        tanh_back(from, grad, n);
+        return;
+    }
+    for (size_t at = 0; act != METE_LINEAR && at < n; at += 256) {
+        size_t some = n - at < 256 ? n - at : 256;
+        mete__slope(act, from + at, slope, some);
+        multiply(grad + at, slope, some);
+    }
+}
+
 METE_WIDE void
 mete__add_rows(const float *restrict x, size_t rows, size_t columns, float *restrict sum)
 {

@@ -41,5 +41,7 @@ void mete__activate(mete_activation act, float *x, size_t n);
 /* Its derivative: from its input where mete__slope_of_input, else from its output. */
 bool mete__slope_of_input(mete_activation act);
 void mete__slope(mete_activation act, const float *from, float *slope, size_t n);
+/* grad *= the derivative, `from` as above. */
+void mete__activate_back(mete_activation act, const float *from, float *grad, size_t n);
 
 #endif

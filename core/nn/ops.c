@@ -20,19 +20,6 @@ same(const mete_var *a, const mete_var *b)
 
 /* ---- products -------------------------------------------------------------------------------- */
 
-/* grad *= the activation's derivative, in pieces that stay in the cache. */
-static void
-through(mete_activation act, const float *from, float *grad, size_t n)
-{
-    float slope[256];
-    for (size_t at = 0; act != METE_LINEAR && at < n; at += 256) {
-        size_t some = n - at < 256 ? n - at : 256;
-        mete__slope(act, from + at, slope, some);
-        for (size_t i = 0; i < some; i++)
-            grad[at + i] *= slope[i];
-    }
-}
-
 struct dense {
     mete_activation act;
     float *before; /* the sum it was applied to, where the derivative is of that */
@@ -45,7 +32,7 @@ dense_back(mete_tape *tape, mete_var *y, mete_var *const *in, void *memory)
     mete_var *x = in[0], *w = in[1], *b = in[2];
     size_t n = y->rows, outs = y->columns, ins = x->columns;
     /* y's gradient is not needed afterwards, so the activation is undone in place */
-    through(dense->act, dense->before ? dense->before : y->data, y->grad, n * outs);
+    mete__activate_back(dense->act, dense->before ? dense->before : y->data, y->grad, n * outs);
     float *dx = mete_grad_of(tape, x), *dw = mete_grad_of(tape, w);
     float *db = b ? mete_grad_of(tape, b) : NULL;
     if (dw)

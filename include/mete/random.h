@@ -37,6 +37,9 @@ METE_API size_t mete_rng_choose(mete_rng *rng, const double *weight, size_t n);
 /* Element i of a pseudo-random permutation of 0..n-1 chosen by `key` (a Feistel network with cycle
  * walking), without storing it. i < n. */
 METE_API uint64_t mete_permute(uint64_t key, uint64_t i, uint64_t n);
+/* Its elements [from, from + count) into out [count], several times as fast. n <= 2^32. */
+METE_API void mete_permute_range(uint64_t key, uint64_t from, size_t count, uint64_t n,
+                                 uint32_t *out);
 
 /* 64-bit hash of bytes (wyhash-like mixing of this project's own; stable across versions: ids in
  * checkpoints depend on it). `seed` chains hashes. */

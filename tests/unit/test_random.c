@@ -85,6 +85,20 @@ permutations(void)
     CU_ASSERT(differs > 15000);
 }
 
+/* A range of a permutation is its elements, whatever its length and the walks its elements take. */
+static void
+permutes_ranges(void)
+{
+    uint32_t out[200];
+    for (uint64_t n = 1; n <= 5000; n += n < 70 ? 1 : 617)
+        for (uint64_t from = 0; from < n; from += 1 + n / 7) {
+            size_t count = n - from < 200 ? (size_t)(n - from) : 200;
+            mete_permute_range(n * 31, from, count, n, out);
+            for (size_t k = 0; k < count; k++)
+                CU_ASSERT_EQUAL(out[k], mete_permute(n * 31, from + k, n));
+        }
+}
+
 /* Streams of neighbouring keys, episodes and steps share nothing: correlation within 4.5 standard
  * errors. */
 static void
@@ -112,5 +126,6 @@ suite_random(void)
     CU_add_test(suite, "normal", normal);
     CU_add_test(suite, "below and choose", below_and_choose);
     CU_add_test(suite, "permutations", permutations);
+    CU_add_test(suite, "ranges of permutations", permutes_ranges);
     CU_add_test(suite, "streams apart", streams_apart);
 }
