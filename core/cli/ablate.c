@@ -5,6 +5,7 @@
 #include "cli/ablate.h"
 #include "cli/runner.h"
 #include "cli/table.h"
+#include "cli/work.h"
 #include "report/report.h"
 
 #include <inttypes.h>
@@ -80,8 +81,10 @@ read_block(mete__ablation *a, mete__config *config, mete__errors *errors)
         mete__claims_read(a, claim, errors);
     if (args->check && !a->claims && !errors->count)
         mete__errors_add(errors, "%s: --check: there is no claim in its ablate block", a->config);
+    mete__work work;
+    mete__work_read(block, &work, errors);
     if (block)
-        mete__value_unknown(block, "arms factorial metric seeds seeds_from confidence claim",
+        mete__value_unknown(block, "arms factorial metric seeds seeds_from confidence claim work",
                             errors);
 }
 
@@ -193,6 +196,7 @@ mete__command_ablate(int argc, char **argv)
     if (config) {
         a->args = &args;
         a->config = args.operand[0];
+        a->digest = mete__config_digest(config);
         read_block(a, config, &errors);
         code = errors.count ? mete__report(&errors) : ablate(a);
         mete__arms_free(a);

@@ -26,16 +26,18 @@ typedef struct mete__arm {
 } mete__arm;
 
 typedef struct mete__claim {
+    const char *text;  /* the config's */
     size_t more, less; /* arms */
     double margin, confidence;
     size_t seeds; /* at least so many pairs */
+    mete__interval difference;
     bool holds;
-    double lowest; /* lower end of the difference's interval */
 } mete__claim;
 
 typedef struct mete__ablation {
     const mete__args *args;
     const char *config;
+    uint64_t digest; /* of the config */
     mete__measure measure;
     double confidence;
     uint64_t first;

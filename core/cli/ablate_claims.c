@@ -102,7 +102,7 @@ read_claim(mete__ablation *a, mete__value *item, mete__errors *errors)
     struct reader r = {.text = item->string, .at = item->string};
     parse_claim(&r, a, &a->claim[a->claims]);
     if (!r.want) {
-        a->claims++;
+        a->claim[a->claims++].text = item->string;
         return;
     }
     mete_buffer names = mete_buffer_make((size_t)1 << 16);

@@ -50,11 +50,9 @@ compare_arm(mete__ablation *a, size_t k, double *d)
 static void
 judge_claim(const mete__ablation *a, mete__claim *claim, double *d)
 {
-    mete__interval interval;
     size_t n = differences(a, &a->arm[claim->more], &a->arm[claim->less], d);
-    mete__mean_interval(d, n, claim->confidence, &interval);
-    claim->lowest = interval.lo;
-    claim->holds = n >= claim->seeds && interval.lo >= claim->margin;
+    mete__mean_interval(d, n, claim->confidence, &claim->difference);
+    claim->holds = n >= claim->seeds && claim->difference.lo >= claim->margin;
 }
 
 /* Mean over the other factors' settings of what factor j changes, seed by seed. */
@@ -148,7 +146,7 @@ mete__ablation_table(const mete__ablation *a)
             snprintf(at, sizeof at, " at %g%%", 100 * claim->confidence);
         printf("%s%s > %s by %g%s: %s (the difference is at least %.4g)\n", c ? "" : "\n",
                a->arm[claim->more].name, a->arm[claim->less].name, claim->margin, at,
-               claim->holds ? "holds" : "does not hold", claim->lowest);
+               claim->holds ? "holds" : "does not hold", claim->difference.lo);
     }
 }
 
@@ -207,6 +205,7 @@ mete__ablation_json(const mete__ablation *a, mete_buffer *out)
     mete_buffer_string(out, ",\"name\":");
     mete_json_put_text(out, mete_text_from(a->measure.name));
     mete__put_number(out, "confidence", a->confidence);
+    mete_buffer_format(out, ",\"digest\":\"%016" PRIx64 "\"", a->digest);
     mete_buffer_format(out, ",\"less\":%s,\"seeds\":%zu,\"seeds_from\":%" PRIu64 ",\"arms\":[",
                        a->measure.less ? "true" : "false", a->seeds, a->first);
     for (size_t k = 0; k < a->arms; k++) {
@@ -229,7 +228,10 @@ mete__ablation_json(const mete__ablation *a, mete_buffer *out)
         mete_json_put_text(out, mete_text_from(a->arm[claim->less].name));
         mete__put_number(out, "margin", claim->margin);
         mete__put_number(out, "confidence", claim->confidence);
-        mete__put_number(out, "at_least", claim->lowest);
+        mete__put_number(out, "at_least", claim->difference.lo);
+        put_interval(out, "difference", &claim->difference);
+        mete_buffer_string(out, ",\"text\":");
+        mete_json_put_text(out, mete_text_from(claim->text));
         mete_buffer_format(out, ",\"holds\":%s}", claim->holds ? "true" : "false");
     }
     mete_buffer_string(out, "]}\n");

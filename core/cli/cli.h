@@ -90,6 +90,7 @@ int mete__command_ablate(int argc, char **argv);
 int mete__command_sweep(int argc, char **argv);
 int mete__command_soup(int argc, char **argv);
 int mete__command_report(int argc, char **argv);
+int mete__command_methods(int argc, char **argv);
 int mete__command_export(int argc, char **argv);
 int mete__command_check(int argc, char **argv);
 int mete__command_plugins(int argc, char **argv);

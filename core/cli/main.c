@@ -25,6 +25,8 @@ static const struct command {
     {"runs", mete__command_runs, "list the runs below a folder, or compare two"},
     {"soup", mete__command_soup, "average the policies of several runs"},
     {"report", mete__command_report, "write a run as a page to open in a browser"},
+    {"methods", mete__command_methods,
+     "tell which published works hold, of their configs' results"},
     {"export", mete__command_export, "write a run's policy as such models are published"},
     {"score", mete__command_score, "score records (JSONL or CSV) with a config's reward tree"},
     {"serve", mete__command_serve, "answer reward requests over HTTP, in many protocols"},
