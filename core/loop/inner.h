@@ -46,6 +46,7 @@ typedef struct mete__rollout {
     mete_node *environment, *policy;
     size_t lanes, group, steps; /* steps 0: whole episodes */
     size_t together;            /* lanes that share a task in the batch under way */
+    bool given;                 /* its answers are texts of a column */
     bool evaluation;
     uint64_t id_base; /* episode ids of this rollout start here */
     mete_observations *now;

@@ -144,7 +144,8 @@ add_tasks(const texts *t, uint64_t from, uint64_t tasks, mete_error *err)
                         .count = r->lanes,
                         .lane = r->lane,
                         .episode = r->moved->episode,
-                        .task = r->moved->task};
+                        .task = r->moved->task,
+                        .counted = 1};
     int status = mete__environment_reset(r->environment, &reset, r->now, err);
     if (!status && mete__converses(r->environment))
         return converse(t, from, err);

@@ -186,7 +186,8 @@ mete__rollout_start(mete__rollout *r, mete_error *err)
                         .count = r->lanes,
                         .lane = r->lane,
                         .episode = r->moved->episode,
-                        .task = r->moved->task};
+                        .task = r->moved->task,
+                        .counted = r->given || r->tasks};
     int status = mete__environment_reset(r->environment, &reset, r->now, err);
     if (!status)
         mete__observe_start(r);
@@ -738,6 +739,7 @@ mete__rollout_batch(mete__rollout *r, const mete_params *params, uint32_t mode, 
     const mete_batch *batch;
     /* Given texts are compared with none, so each stands for a prompt of its own. */
     r->together = responses ? 1 : r->group;
+    r->given = responses != NULL;
     if (r->environment->spaces.single_turn) {
         batch = one_turn(r, params, mode, temperature, responses, against, err);
     } else if (r->talks) {

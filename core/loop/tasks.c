@@ -94,7 +94,8 @@ sort_tasks(struct mete__tasks *t, mete__rollout *r, size_t column, mete_error *e
                             .count = r->lanes,
                             .lane = r->lane,
                             .episode = r->moved->episode,
-                            .task = r->moved->task};
+                            .task = r->moved->task,
+                            .counted = 1};
         status = mete__environment_reset(r->environment, &reset, r->now, err);
         for (size_t i = 0; i < r->lanes && from + i < tasks && !status; i++)
             if (!add_task(t, mete__observations_text(r->now, column, i), from + i))

@@ -65,6 +65,10 @@ typedef struct mete_reset {
     const uint64_t *episode; /* [count] ids: keys of the random streams */
     const uint64_t *task;    /* [count] task numbers: equal for samples of one prompt. Task k of a
                                 data environment is a row of its file, permuted by epoch */
+    uint32_t counted; /* since ABI 1.2: 1: only the tasks that mete_spaces.tasks counts are meant,
+                         as answers given with them are taken (`responses` of a stage) or kinds of
+                         them are drawn (`tasks`); 0: others may be shown beside them */
+    uint32_t reserved;
 } mete_reset;
 
 /* What lanes show after reset or step. The host owns the arrays, one element a lane, and keeps what

@@ -289,6 +289,91 @@ prompts_merge(void)
     unlink("p.jsonl");
 }
 
+static void
+put_prompts(const char *name, const char *prefix, int from, int to, const char *more)
+{
+    FILE *file = fopen(name, "w");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    for (int i = from; i < to; i++)
+        fprintf(file, "{\"prompt\":\"%s%d\"%s}\n", prefix, i, more);
+    fclose(file);
+}
+
+/* How often each prompt "pN" is shown by an epoch of `count` numbers. */
+static void
+count_shown(world *w, int evaluation, int counted, size_t count, int *shown)
+{
+    mete_error err = {0};
+    uint32_t lane = 0;
+    uint64_t episode = 1;
+    memset(shown, 0, 100 * sizeof *shown);
+    for (uint64_t task = 0; task < count; task++) {
+        mete_reset reset = {.size = sizeof reset,
+                            .evaluation = (uint32_t)evaluation,
+                            .count = 1,
+                            .lane = &lane,
+                            .episode = &episode,
+                            .task = &task,
+                            .counted = (uint32_t)counted};
+        CU_ASSERT_EQUAL_FATAL(mete__environment_reset(w->node, &reset, w->seen, &err), METE_OK);
+        char prompt[8];
+        snprintf(prompt, sizeof prompt, "%.*s", (int)w->seen->prompt[0].length,
+                 w->seen->prompt[0].data);
+        shown[atoi(prompt + 1) % 100]++;
+    }
+}
+
+/* Prompts 0 to 39 have answers, 30 to 89 stand in the other file: the new ones are shown once an
+ * epoch where the policy answers, and neither where answers are given nor in evaluation; what is
+ * held out of one file is not trained on from the other. */
+static void
+prompts_unanswered(void)
+{
+    char text[1200], folder[400] = "";
+    int shown[100], held = 0, trained = 0, fresh = 0, overlap = 0;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(getcwd(folder, sizeof folder));
+    put_prompts("p.jsonl", "p", 0, 40, ",\"reference\":\"x\",\"extra\":\"e\"");
+    put_prompts("q.jsonl", "p", 30, 90, "");
+    snprintf(text, sizeof text,
+             "env = { use = \"prompts\"; data = \"%s/p.jsonl\"; unanswered = \"%s/q.jsonl\"; "
+             "holdout = 0.3; };",
+             folder, folder);
+    world w = open_world(text, 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(w.engine);
+    size_t answers = w.node->spaces.tasks;
+    count_shown(&w, 1, 0, 40 - answers, shown);
+    for (int i = 0; i < 100; i++) {
+        held += shown[i] == 1;
+        CU_ASSERT(shown[i] == 0 || (shown[i] == 1 && i < 40));
+    }
+    CU_ASSERT(held == 40 - (int)answers && held > 4 && answers > 20);
+    count_shown(&w, 0, 1, answers, shown);
+    for (int i = 0; i < 100; i++)
+        trained += shown[i] == 1 && i < 40;
+    CU_ASSERT_EQUAL(trained, (int)answers);
+    count_shown(&w, 0, 0, answers, shown);
+    for (int i = 40; i < 90; i++)
+        fresh += shown[i];
+    CU_ASSERT(fresh > 0 && fresh < (int)answers); /* among the others from the first */
+    count_shown(&w, 0, 0, 10000, shown);
+    int all = 0;
+    for (int i = 0; i < 100; i++)
+        all += shown[i] > 0;
+    count_shown(&w, 0, 0, (size_t)all, shown);
+    int most = 0;
+    for (int i = 0; i < 100; i++)
+        most = shown[i] > most ? shown[i] : most;
+    CU_ASSERT_EQUAL(most, 1); /* each once in an epoch */
+    count_shown(&w, 1, 0, 40 - answers, shown);
+    for (int i = 30; i < 40; i++)
+        overlap += shown[i];
+    CU_ASSERT(overlap > 0); /* held out of p.jsonl, and in q.jsonl */
+    CU_ASSERT(all > (int)answers + 20 && all < (int)answers + 50); /* a share of the new, too */
+    close_world(&w);
+    unlink("p.jsonl");
+    unlink("q.jsonl");
+}
+
 static const char *const stochastic[] = {
     "env = { use = \"cartpole\"; };",
     "env = { use = \"gridworld\"; slip = 0.3; map = [ \"S..aS\", \".#A.P\", \"S...G\" ]; };",
@@ -452,6 +537,7 @@ suite_environments(void)
     CU_add_test(suite, "gridworld refuses maps", grid_maps_refused);
     CU_add_test(suite, "bandit's means", bandit_means);
     CU_add_test(suite, "prompts merge", prompts_merge);
+    CU_add_test(suite, "prompts nobody answered", prompts_unanswered);
     CU_add_test(suite, "copies go on alike", copies_go_on_alike);
     CU_add_test(suite, "the number of lanes does not matter", lanes_do_not_matter);
     CU_add_test(suite, "the number of parts does not matter", parts_do_not_matter);

@@ -5,6 +5,9 @@
  * are held out whatever the seed, the order or the rest of the file. Values of "slot[value]"
  * meaning representations can be delexicalised (Wen et al. 2015, EMNLP): the value is replaced by
  * "X-slot" in the prompt and in the references.
+ *
+ * A reward needs no reference: `unanswered` adds prompts that nobody has answered, which are shown
+ * where the policy answers itself and not where it learns from given answers, nor in evaluation.
  */
 #include <ctype.h>
 #include <mete/environment.h>
@@ -14,14 +17,14 @@
 #define MOST_SLOTS 16
 
 struct prompts {
-    const mete_table *data;
+    const mete_table *data, *unanswered;
     const char *prompt, *reference;
     mete_strings delexicalise, hidden;
     double holdout;
     int64_t shuffle;
 
-    uint32_t *train, *held; /* task numbers */
-    size_t trains, helds;
+    uint32_t *train, *held;        /* task numbers; in train those of `unanswered` come last */
+    size_t trains, helds, answers; /* answers: those of train that are of `data` */
     struct task *task;
     size_t tasks;
     int *column; /* [fields] handle of each provided field, or -1 */
@@ -29,7 +32,7 @@ struct prompts {
     uint64_t key;
     struct lane {
         uint32_t task;
-        uint8_t evaluation;
+        uint8_t evaluation, counted;
     } * lane;
     size_t lanes;
 };
@@ -37,7 +40,8 @@ struct prompts {
 struct task {
     mete_text prompt;
     uint64_t id;
-    size_t row;           /* of its first record */
+    const mete_table *table;
+    size_t row;           /* of its first record there */
     mete_text *reference; /* [references] */
     size_t references, room;
 };
@@ -47,6 +51,8 @@ static const mete_option options[] = {
     METE_STRING(struct prompts, prompt, "prompt", 0, "field that holds the prompt"),
     METE_STRING(struct prompts, reference, "reference", 0,
                 "field that holds a reference answer, or a JSON list of them; may be absent"),
+    METE_DATA(struct prompts, unanswered, 0,
+              "prompts without references, to train on where the policy answers itself"),
     METE_STRINGS(struct prompts, hidden, 0,
                  "other fields that rewards may see and the policy may not"),
     METE_STRINGS(struct prompts, delexicalise, 0,
@@ -225,26 +231,19 @@ find_task(const struct prompts *p, uint32_t *table, size_t room, mete_text promp
     return at;
 }
 
+/* The records of one table as tasks, new ones where their prompt is. */
 static int
-make_tasks(mete_ctx *cx, struct prompts *p)
+add_tasks(mete_ctx *cx, struct prompts *p, const mete_table *data, uint32_t *table, size_t room)
 {
-    const mete_table *data = p->data;
     const mete_text *prompt = mete_table_text(data, p->prompt);
-    const mete_text *reference = mete_table_text(data, p->reference);
+    const mete_text *reference = data == p->data ? mete_table_text(data, p->reference) : NULL;
     const uint8_t *element = NULL;
-    size_t room = 64;
     if (!prompt)
         return mete_fail(cx, METE_EDATA, "%s has no field '%s'; set `prompt` or data.map",
                          data->file, p->prompt);
     for (uint32_t i = 0; i < data->fields; i++)
         if (strcmp(data->name[i], p->reference) == 0)
             element = data->element[i];
-    while (room < 2 * data->rows)
-        room *= 2;
-    uint32_t *table = mete_arena(cx, room * sizeof *table);
-    p->task = mete_alloc(cx, (data->rows + 1) * sizeof *p->task);
-    if (!table || !p->task)
-        return mete_fail(cx, METE_ENOMEM, "out of memory for %zu prompts", data->rows);
     for (size_t row = 0; row < data->rows; row++) {
         mete_slot slot[MOST_SLOTS];
         mete_text text = prompt[row];
@@ -257,7 +256,7 @@ make_tasks(mete_ctx *cx, struct prompts *p)
         uint64_t id = mete_hash(0, text.data, text.length);
         size_t at = find_task(p, table, room, text, id);
         if (!table[at]) {
-            p->task[p->tasks] = (struct task){.prompt = text, .id = id, .row = row};
+            p->task[p->tasks] = (struct task){.prompt = text, .id = id, .table = data, .row = row};
             table[at] = (uint32_t)++p->tasks;
         }
         if (reference && reference[row].data) {
@@ -273,6 +272,20 @@ make_tasks(mete_ctx *cx, struct prompts *p)
 }
 
 static int
+make_tasks(mete_ctx *cx, struct prompts *p)
+{
+    size_t rows = p->data->rows + (p->unanswered ? p->unanswered->rows : 0), room = 64;
+    while (room < 2 * rows)
+        room *= 2;
+    uint32_t *table = mete_arena(cx, room * sizeof *table);
+    p->task = mete_alloc(cx, (rows + 1) * sizeof *p->task);
+    if (!table || !p->task)
+        return mete_fail(cx, METE_ENOMEM, "out of memory for %zu prompts", rows);
+    int status = add_tasks(cx, p, p->data, table, room);
+    return status || !p->unanswered ? status : add_tasks(cx, p, p->unanswered, table, room);
+}
+
+static int
 split_tasks(mete_ctx *cx, struct prompts *p)
 {
     p->train = mete_alloc(cx, (p->tasks + 1) * sizeof *p->train);
@@ -281,16 +294,18 @@ split_tasks(mete_ctx *cx, struct prompts *p)
         return mete_fail(cx, METE_ENOMEM, "out of memory for %zu prompts", p->tasks);
     for (size_t i = 0; i < p->tasks; i++) {
         double u = (double)(mete_hash_mix(p->task[i].id, 7) >> 11) * 0x1p-53;
-        if (u < p->holdout)
-            p->held[p->helds++] = (uint32_t)i;
-        else
+        int answered = p->task[i].table == p->data;
+        if (u >= p->holdout)
             p->train[p->trains++] = (uint32_t)i;
+        else if (answered)
+            p->held[p->helds++] = (uint32_t)i;
+        p->answers += u >= p->holdout && answered;
     }
-    if (!p->trains)
+    if (!p->answers)
         return mete_fail(cx, METE_EDATA, "%s has no prompts to train on", p->data->file);
     if (!p->helds) { /* nothing held out: evaluation sees the training prompts */
-        memcpy(p->held, p->train, p->trains * sizeof *p->held);
-        p->helds = p->trains;
+        memcpy(p->held, p->train, p->answers * sizeof *p->held);
+        p->helds = p->answers;
     }
     return METE_OK;
 }
@@ -341,18 +356,15 @@ spaces(mete_ctx *cx, void *self, size_t lanes, mete_spaces *out)
     out->observation.kind = METE_SPACE_TEXT;
     out->action.kind = METE_SPACE_TEXT;
     out->max_steps = 1;
-    out->tasks = p->trains;
+    out->tasks = p->answers;
     return METE_OK;
 }
 
+/* A lane shows a task. */
 static int
-show(mete_ctx *cx, struct prompts *p, size_t lane, uint64_t number, mete_observations *out)
+show_task(mete_ctx *cx, const struct prompts *p, size_t lane, const struct task *task,
+          mete_observations *out)
 {
-    size_t count = p->lane[lane].evaluation ? p->helds : p->trains;
-    const uint32_t *list = p->lane[lane].evaluation ? p->held : p->train;
-    uint64_t at = mete_task_record(p->key, number, count, p->shuffle && !p->lane[lane].evaluation);
-    const struct task *task = &p->task[list[at]];
-    p->lane[lane].task = list[at];
     out->prompt[lane] = task->prompt;
     out->prompt_id[lane] = task->id;
     for (uint32_t i = 0; i < p->data->fields; i++) {
@@ -360,9 +372,21 @@ show(mete_ctx *cx, struct prompts *p, size_t lane, uint64_t number, mete_observa
             continue;
         mete_text *column = mete_lane_column(out, p->column[i]);
         int is_prompt = strcmp(p->data->name[i], p->prompt) == 0;
-        column[lane] = is_prompt ? task->prompt : p->data->value[i][task->row];
+        column[lane] = is_prompt                ? task->prompt
+                       : task->table == p->data ? p->data->value[i][task->row]
+                                                : (mete_text){NULL, 0};
     }
     return mete_lane_list(cx, out, p->references, lane, task->reference, task->references);
+}
+
+static int
+show(mete_ctx *cx, struct prompts *p, size_t lane, uint64_t number, mete_observations *out)
+{
+    struct lane *at = &p->lane[lane];
+    size_t count = at->evaluation ? p->helds : at->counted ? p->answers : p->trains;
+    const uint32_t *list = at->evaluation ? p->held : p->train;
+    at->task = list[mete_task_record(p->key, number, count, p->shuffle && !at->evaluation)];
+    return show_task(cx, p, lane, &p->task[at->task], out);
 }
 
 static int
@@ -374,6 +398,7 @@ reset(mete_ctx *cx, void *self, const mete_reset *in, mete_observations *out)
         if (lane >= p->lanes)
             return mete_fail(cx, METE_EPLUGIN, "lane %zu of %zu", lane, p->lanes);
         p->lane[lane].evaluation = in->evaluation != 0;
+        p->lane[lane].counted = in->counted != 0;
         int status = show(cx, p, lane, in->task[k], out);
         if (status)
             return status;
@@ -415,16 +440,7 @@ restore(mete_ctx *cx, void *self, size_t lane, const void *bytes, mete_observati
     if (at.task >= p->tasks)
         return mete_fail(cx, METE_EDATA, "a saved lane names prompt %u of %zu", at.task, p->tasks);
     p->lane[lane] = at;
-    const struct task *task = &p->task[at.task];
-    out->prompt[lane] = task->prompt;
-    out->prompt_id[lane] = task->id;
-    for (uint32_t i = 0; i < p->data->fields; i++)
-        if (p->column[i] >= 0) {
-            mete_text *column = mete_lane_column(out, p->column[i]);
-            column[lane] = strcmp(p->data->name[i], p->prompt) == 0 ? task->prompt
-                                                                    : p->data->value[i][task->row];
-        }
-    return mete_lane_list(cx, out, p->references, lane, task->reference, task->references);
+    return show_task(cx, p, lane, &p->task[at.task], out);
 }
 
 METE_ENVIRONMENT_PLUGIN(
@@ -433,7 +449,10 @@ METE_ENVIRONMENT_PLUGIN(
         "Every distinct value of the prompt field is one task; the references of all its records\n"
         "are the list column `reference`, which rewards see and the policy does not. All other\n"
         "fields are text columns of their own name. With holdout > 0 that share of the prompts,\n"
-        "chosen by a hash of the (delexicalised) prompt, is kept for evaluation.",
+        "chosen by a hash of the (delexicalised) prompt, is kept for evaluation. Prompts of\n"
+        "`unanswered` that would be held out by that hash are left out; a block `tasks` draws "
+        "from\n"
+        "`data` alone.",
     .reference = "delexicalisation: Wen et al. 2015, EMNLP, arXiv:1508.01745", .options = options,
     .state_size = sizeof(struct prompts), .lane_size = sizeof(struct lane), .open = open_prompts,
     .spaces = spaces, .reset = reset, .step = step, .copy = copy, .restore = restore);
