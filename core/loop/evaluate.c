@@ -67,6 +67,43 @@ note_distinct(sums *s, mete__judged *out)
     mete_buffer_free(&s->pairs);
 }
 
+/* Of the pairs of answers to one prompt that gold tells apart, the share that a node orders as gold
+ * does; pairs it has no order for count half. NAN: there is no such pair. */
+static double
+agreement(const mete_batch *batch, const mete_scores *gold, const mete_scores *scores)
+{
+    double right = 0, pairs = 0;
+    for (size_t g = 0; g < batch->groups; g++)
+        for (size_t i = batch->group[g]; i < batch->group[g + 1]; i++)
+            for (size_t j = batch->group[g]; j < i; j++) {
+                double by_gold = gold->episode[i] - gold->episode[j];
+                double by_node = scores->episode[i] - scores->episode[j];
+                if (gold->status[i] || gold->status[j] || scores->status[i] || scores->status[j] ||
+                    by_gold == 0)
+                    continue;
+                right += by_node == 0 ? .5 : (by_node > 0) == (by_gold > 0);
+                pairs++;
+            }
+    return right / pairs;
+}
+
+static void
+note_agreement(const mete__loop *loop, const mete_batch *batch, mete__judged *out)
+{
+    size_t nodes;
+    mete_node *const *node = mete__engine_nodes(loop->engine, &nodes);
+    const mete_node *gold = mete__gold_node(loop);
+    for (size_t i = 0; gold && loop->evaluate_group > 1 && i < nodes; i++) {
+        char name[METE__METRIC_NAME];
+        if (node[i] == gold || !mete__measured(node[i], loop->reward))
+            continue;
+        double share = agreement(batch, mete__node_scores(gold), mete__node_scores(node[i]));
+        mete__metrics_name(node[i], loop->reward, name);
+        if (!isnan(share))
+            mete__metrics_add(&out->metrics, share, "eval/agreement/%s", name);
+    }
+}
+
 static int
 judge_batch(mete__loop *loop, const mete_batch *batch, mete__judged *out, sums *s, mete_error *err)
 {
@@ -76,6 +113,7 @@ judge_batch(mete__loop *loop, const mete_batch *batch, mete__judged *out, sums *
         return status;
     if (loop->reward) {
         mete__metrics_nodes(&out->metrics, loop->engine, loop->reward, batch, "eval/");
+        note_agreement(loop, batch, out);
         status = mete__check_failed(loop, batch, &out->metrics, "eval/failed", err);
     }
     if (status)

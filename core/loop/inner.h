@@ -323,6 +323,7 @@ struct mete__loop {
     mete__rollout train, held;
     bool evaluates;
     uint64_t evaluate_every, evaluate_episodes;
+    size_t evaluate_group; /* held-out samples that share a prompt */
     bool evaluate_greedy;
     const char *evaluate_responses;      /* column of texts to weigh, or NULL; the config's */
     mete__schedule evaluate_temperature; /* by iterations since the measurement before */
@@ -446,6 +447,8 @@ int mete__watch_step(mete__loop *loop, const mete_batch *batch, mete_error *err)
 void mete__watch_weigh(mete__loop *loop);
 bool mete__watch_stops(const mete__loop *loop);
 bool mete__watch_wants_kl(const mete__loop *loop);
+/* The first reward marked gold, in the config's order; NULL: there is none. */
+const mete_node *mete__gold_node(const mete__loop *loop);
 /* Where stopping would have been best so far; false where gold is not watched. */
 typedef struct mete__gold {
     double best_iteration, best_sqrt_kl, change_since; /* of gold, by the steps after it */

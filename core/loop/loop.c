@@ -272,11 +272,13 @@ open_rollouts(mete__loop *loop, mete__errors *errors, mete_error *err)
     if (!loop->evaluates || errors->count)
         return status;
     mete_node *held = mete__engine_clone(engine, environment, "evaluate", err);
+    size_t together = loop->evaluate_group;
     size_t held_lanes = loop->evaluate_episodes < 64 ? (size_t)loop->evaluate_episodes : 64;
+    held_lanes = (held_lanes + together - 1) / together * together;
     if (!held || mete__environment_spaces(held, held_lanes, err))
         return err->code ? err->code : METE_ENOMEM;
-    status =
-        mete__rollout_open(&loop->held, engine, held, loop->policy, held_lanes, 1, 0, true, err);
+    status = mete__rollout_open(&loop->held, engine, held, loop->policy, held_lanes, together, 0,
+                                true, err);
     loop->held.id_base = (uint64_t)1 << 60; /* no training episode has such an id */
     return status;
 }

@@ -215,6 +215,7 @@ read_evaluate(mete__loop *loop, mete__errors *errors)
     loop->evaluates = true;
     loop->evaluate_every = (uint64_t)mete__value_int(group, "every", 0, 0, INT64_MAX / 4, errors);
     loop->evaluate_episodes = (uint64_t)mete__value_int(group, "episodes", 64, 1, 10000000, errors);
+    loop->evaluate_group = (size_t)mete__value_int(group, "group", 1, 1, 64, errors);
     loop->evaluate_greedy = mete__value_bool(group, "greedy", false, errors);
     loop->evaluate_responses = mete__value_string(group, "responses", NULL, errors);
     read_temperature(group, &loop->evaluate_temperature, errors);

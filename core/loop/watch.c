@@ -95,8 +95,8 @@ struct mete__watch {
 
 /* ---- config ---------------------------------------------------------------------------------- */
 
-static const mete_node *
-gold_of(const mete__loop *loop)
+const mete_node *
+mete__gold_node(const mete__loop *loop)
 {
     size_t nodes;
     mete_node *const *node = mete__engine_nodes(loop->engine, &nodes);
@@ -152,7 +152,7 @@ struct mete__watch *
 mete__watch_read(mete__loop *loop, mete__errors *errors)
 {
     mete__value *group = mete__value_get(mete__config_root(loop->config), "watch");
-    const mete_node *gold = gold_of(loop);
+    const mete_node *gold = mete__gold_node(loop);
     if (group && group->kind != METE__GROUP)
         mete__errors_add(errors, "%s:%d: watch must be a group { on = \"log\"; }", group->file,
                          group->line);

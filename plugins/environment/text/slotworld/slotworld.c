@@ -55,6 +55,7 @@ static const mete_option options[] = {
               "write: an answer is a text; choose: it is one of the column `candidates`"),
     METE_INT(struct slotworld, candidates, 8, 2, 256, "responses to choose from"),
     METE_INT(struct slotworld, demonstrations, 4, 1, 256, "demonstrations of a prompt"),
+    RATE(misled, 0, "chance that a context says the opposite of what is wished"),
     RATE(least, 0.1, "chance that the least skilled tell a wanted word"),
     RATE(most, 0.7, "chance that the most skilled do; skill is uniform between"),
     RATE(stray, 0.3, "chance of a stray word, for each wanted one, of one without any skill"),
@@ -115,6 +116,7 @@ spec_of(const struct slotworld *p, uint64_t prompt, bool evaluation)
     if (p->aspects) {
         spec.aspect = mete_rng_below(&context, (uint32_t)p->aspects);
         spec.high = mete_rng_below(&context, 2);
+        spec.told_high = spec.high ^ (mete_rng_uniform(&context) < p->misled);
         spec.phrase = evaluation ? PHRASES - 1 : mete_rng_below(&context, PHRASES - 1);
     }
     return spec;
@@ -236,9 +238,9 @@ word_prompt(const struct slotworld *p, const struct spec *spec, struct shown *sh
     if (!aspect)
         return;
     put(shown->spec, spec->high ? "wish[" : "shun[", aspect, "]");
-    context_phrase(shown->context, PROMPT_ROOM, spec->aspect, spec->high, spec->phrase);
+    context_phrase(shown->context, PROMPT_ROOM, spec->aspect, spec->told_high, spec->phrase);
     if (p->context == IN_PROMPT && p->prompt == AS_SLOTS)
-        put(shown->prompt, spec->high ? "wish[" : "shun[", aspect, "]");
+        put(shown->prompt, spec->told_high ? "wish[" : "shun[", aspect, "]");
     else if (p->context == IN_PROMPT)
         put(shown->prompt, "", shown->context, "");
 }

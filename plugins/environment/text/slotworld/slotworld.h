@@ -45,7 +45,7 @@ int context_phrase(char *to, size_t room, uint32_t aspect, bool high, uint32_t p
 
 struct spec {
     uint32_t topic, intent, aspect, phrase; /* intent NO_INTENT, aspect ASPECTS: none */
-    bool high;                              /* the aspect is wished for */
+    bool high, told_high;                   /* the aspect is wished for; as the context has it */
     uint32_t wanted[TOPIC_WORDS], wanteds;  /* words of the topic */
     bool named;                             /* the prompt names them */
 };
@@ -62,7 +62,7 @@ struct slotworld {
     int64_t demonstrations, candidates;
     int prompt, context, act, pays;
     double stray_cost, length_cost, free_words, attribute_weight, intent_weight, context_weight;
-    double least, most, stray, filler, mark, flatter, heed, common, rare, evidence;
+    double misled, least, most, stray, filler, mark, flatter, heed, common, rare, evidence;
     double filler_goes, mark_goes, flatter_goes;
 
     struct meaning lexicon[LEXICON];
