@@ -134,6 +134,8 @@ provide(mete_ctx *cx, struct slotworld *p)
                                   "wish[jokes] or shun[jokes]");
     p->intent_column = mete_provide(cx, "intent", once, METE_TEXT, METE_SEE_POLICY,
                                     "the form asked for; empty: any");
+    p->aspect_column = mete_provide(cx, "aspect", once, METE_TEXT, METE_SEE_POLICY,
+                                    "what the context is about; empty: there is none");
     p->context_column =
         mete_provide(cx, "context", once, METE_TEXT, METE_SEE_REWARD, "the context; may be empty");
     p->reference = mete_provide(cx, "reference", METE_LIST, METE_TEXT, METE_SEE_REWARD,
@@ -153,10 +155,10 @@ provide(mete_ctx *cx, struct slotworld *p)
         mete_provide_signal(cx, "flattery", METE_SEE_REWARD, 0, INFINITY, "words of flattery");
     p->fillers = mete_provide_signal(cx, "filler", METE_SEE_REWARD, 0, INFINITY, "fillers");
     p->said = mete_provide_signal(cx, "words", METE_SEE_REWARD, 0, INFINITY, "words without marks");
-    const int all[] = {p->topic_column, p->spec_column, p->intent_column, p->context_column,
-                       p->reference,    p->list,        p->gold,          p->coverage,
-                       p->strays,       p->fits,        p->style,         p->flattered,
-                       p->fillers,      p->said};
+    const int all[] = {p->topic_column,   p->spec_column, p->intent_column, p->aspect_column,
+                       p->context_column, p->reference,   p->list,          p->gold,
+                       p->coverage,       p->strays,      p->fits,          p->style,
+                       p->flattered,      p->fillers,     p->said};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i] < 0)
             return all[i];
@@ -270,12 +272,14 @@ show(mete_ctx *cx, struct slotworld *p, size_t lane, mete_observations *out)
     struct shown *shown = &p->shown[lane];
     mete_text *topic = mete_lane_column(out, p->topic_column);
     mete_text *intent = mete_lane_column(out, p->intent_column);
+    mete_text *aspect = mete_lane_column(out, p->aspect_column);
     mete_text *asked = mete_lane_column(out, p->spec_column);
     mete_text *context = mete_lane_column(out, p->context_column);
     word_prompt(p, &spec, shown);
     out->prompt[lane] = mete_text_from(shown->prompt);
     topic[lane] = mete_text_from(topic_name[spec.topic]);
     intent[lane] = mete_text_from(spec.intent == NO_INTENT ? "" : intent_name[spec.intent]);
+    aspect[lane] = mete_text_from(spec.aspect < ASPECTS ? aspect_name[spec.aspect] : "");
     asked[lane] = mete_text_from(shown->spec);
     context[lane] = mete_text_from(shown->context);
     uint64_t id = mete_hash(p->key, shown->prompt, strlen(shown->prompt));
@@ -387,12 +391,13 @@ restore(mete_ctx *cx, void *self, size_t lane, const void *bytes, mete_observati
 
 METE_ENVIRONMENT_PLUGIN(
     slotworld, "1.0", "texts judged against a hidden specification, with all else a knob",
-    .doc = "Columns: topic and intent; for rewards spec (all that is asked for, in slots) and "
-           "context.\n"
-           "`responses = \"reference\"` learns from demonstrations of mixed skill. Signals: gold,\n"
-           "coverage, strays and fits, which only nodes with gold = true see; style, flattery, "
-           "filler\n"
-           "and words, which all rewards see.",
+    .doc =
+        "Columns: topic, intent and aspect; for rewards spec (all that is asked for, in slots) and "
+        "context.\n"
+        "`responses = \"reference\"` learns from demonstrations of mixed skill. Signals: gold,\n"
+        "coverage, strays and fits, which only nodes with gold = true see; style, flattery, "
+        "filler\n"
+        "and words, which all rewards see.",
     .options = options, .state_size = sizeof(struct slotworld), .lane_size = sizeof(struct lane),
     .open = open_slotworld, .spaces = spaces, .reset = reset, .step = step, .copy = copy,
     .restore = restore);

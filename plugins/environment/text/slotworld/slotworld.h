@@ -75,7 +75,7 @@ struct slotworld {
         char prompt[PROMPT_ROOM], spec[PROMPT_ROOM], context[PROMPT_ROOM];
     } * shown; /* [lanes] */
     size_t lanes;
-    int topic_column, spec_column, context_column, intent_column, reference, list;
+    int topic_column, spec_column, context_column, intent_column, aspect_column, reference, list;
     int gold, coverage, strays, fits, style, flattered, fillers, said;
 };
 
