@@ -173,6 +173,10 @@ typedef struct mete__objective {
     double pair_gap;   /* smallest difference of rewards that makes a pair */
     double epsilon;
     char teacher[64]; /* match: the snapshot whose distribution is matched */
+    char tokens[128]; /* implicit: the node whose step rewards stand for advantages; "": none */
+    /* pair: beta grows with how much better the preferred is, by a node's score; "": the root's */
+    char beta_by[128];
+    double beta_gain, beta_rate;
     mete__schedule gamma, lambda, clip, clip_high, value_clip, beta, margin;
     mete__schedule nll, ratio, value, kl, entropy, pair, implicit, match, aux;
     double target_kl; /* stop the epochs past it; 0: never */
@@ -202,6 +206,7 @@ typedef struct mete__minibatch {
     size_t rows;
     const uint32_t *row_begin; /* [rows + 1] */
     const float *pair_p;       /* [rows / 2] probability that the first is preferred */
+    const float *pair_scale;   /* [rows / 2] what beta is multiplied by; NULL: 1 */
     double pair_weight;        /* of each pair: 1 / pairs of the whole minibatch */
     /* match: the teacher's log-probabilities [count x classes] */
     const float *teacher;
@@ -216,6 +221,8 @@ typedef struct mete__losses {
     double pair_right, pair_margin, pair_seen; /* pairs ordered right, their z; of how many */
 } mete__losses;
 
+/* What beta is multiplied by for a pair whose first is better by delta. */
+double mete__pair_scale(const mete__objective *objective, double delta);
 /* The loss of a minibatch and d loss / d outputs. Adjoint arrays are written, not added to. */
 void mete__objective_terms(const mete__objective *objective, const mete__weights_now *now,
                            const mete__minibatch *minibatch, const mete_outputs *out,
@@ -250,12 +257,12 @@ struct mete__work {
     float *weight;
     /* what an epoch goes through: steps used, or rows with their steps, or pairs of rows */
     uint32_t *index;
-    uint32_t *unit; /* rows, a pair's two adjacent */
-    float *unit_p;  /* [pairs] */
+    uint32_t *unit;             /* rows, a pair's two adjacent */
+    float *unit_p, *unit_scale; /* [pairs] */
     size_t count, units, unit_rows, unit_room;
     /* one minibatch, in its query's order */
     uint32_t *query, *row_begin;
-    float *pair_p;
+    float *pair_p, *pair_scale;
     size_t queries, query_rows, query_row_room;
     float *m_old, *m_reference, *m_advantage, *m_weight, *m_value, *m_target;
     float *o_logp, *o_value, *o_entropy, *a_logp, *a_value, *a_entropy;
@@ -355,6 +362,8 @@ int mete__streams(mete__loop *loop, const mete__objective *objective, const mete
 void mete__stream_part(struct mete__work *work, const mete__objective *objective,
                        const mete_batch *batch, double gamma, double lambda, const double *reward,
                        double *row, double *out);
+/* Does the stage learn from what nodes of the tree say of each row or step, given texts too? */
+bool mete__asks_nodes(const mete__objective *objective);
 /* Which rows, steps and pairs count, and each step's share of the loss. */
 int mete__choose(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
                  mete_error *err);

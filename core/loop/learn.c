@@ -64,7 +64,8 @@ row_room(struct mete__work *w, size_t rows)
         return true;
     size_t room = rows + rows / 2;
     bool good = grow(&w->row_begin, room + 1, sizeof *w->row_begin) &&
-                grow(&w->pair_p, room, sizeof *w->pair_p);
+                grow(&w->pair_p, room, sizeof *w->pair_p) &&
+                grow(&w->pair_scale, room, sizeof *w->pair_scale);
     if (good)
         w->query_row_room = room;
     return good;
@@ -172,6 +173,8 @@ view(const job *j, const mete__piece *piece)
                              .rows = piece->row_to - piece->row_from,
                              .row_begin = w->row_begin ? w->row_begin + piece->row_from : NULL,
                              .pair_p = w->pair_p ? w->pair_p + piece->row_from / 2 : NULL,
+                             .pair_scale =
+                                 w->pair_scale ? w->pair_scale + piece->row_from / 2 : NULL,
                              .pair_weight = w->query_rows ? 2.0 / (double)w->query_rows : 0,
                              .share = (double)(piece->to - piece->from) / (double)w->queries};
 }
@@ -375,6 +378,7 @@ take_units(struct mete__work *w, const mete_batch *batch, size_t from, size_t mi
         if (!query_room(w, w->queries + steps, heads) || !row_room(w, w->query_rows + each))
             return 0;
         w->pair_p[taken] = w->unit_p[u];
+        w->pair_scale[taken] = w->unit_scale[u];
         for (size_t r = 0; r < each; r++) {
             w->row_begin[w->query_rows++] = (uint32_t)w->queries;
             for (size_t t = batch->step_begin[row[r]]; t < batch->step_begin[row[r] + 1]; t++)

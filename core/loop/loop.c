@@ -283,6 +283,20 @@ open_rollouts(mete__loop *loop, mete__errors *errors, mete_error *err)
     return status;
 }
 
+/* A node that an objective asks by name is a reward that may be learnt from. */
+static void
+check_asked(const mete__loop *loop, const mete__stage *stage, const char *member, const char *name,
+            mete__errors *errors)
+{
+    const mete_node *node = *name ? mete__engine_find(loop->engine, name) : NULL;
+    if (*name && (!node || node->kind != METE_KIND_REWARD))
+        mete__errors_add(errors, "stage '%s': %s = \"%s\" names no reward", stage->name, member,
+                         name);
+    else if (node && node->gold)
+        mete__errors_add(errors, "stage '%s': %s = \"%s\" is gold, which is not learnt from",
+                         stage->name, member, name);
+}
+
 /* What a stage learns from must be there: rewards, pairs, a teacher, losses of the policy's own. */
 static void
 check_terms(const mete__loop *loop, const mete__stage *stage, mete__errors *errors)
@@ -293,11 +307,23 @@ check_terms(const mete__loop *loop, const mete__stage *stage, mete__errors *erro
     bool teacher = false;
     for (size_t i = 0; i < loop->snapshots; i++)
         teacher |= strcmp(loop->snapshot[i].name, o->teacher) == 0;
-    if (stage->responses && (o->terms & ~(unsigned)METE__TERMS_GIVEN))
+    unsigned given = METE__TERMS_GIVEN | (*o->tokens ? METE__TERM_IMPLICIT : 0u);
+    if (stage->responses && (o->terms & ~given))
         mete__errors_add(errors,
                          "stage '%s' learns from given responses, which are not scored: its "
                          "objective may have the terms nll, kl, entropy, pair, match and aux, not "
                          "ratio, value or implicit",
+                         stage->name);
+    if (*o->tokens &&
+        ((o->terms & (METE__TERM_RATIO | METE__TERM_VALUE)) || !(o->terms & METE__TERM_IMPLICIT)))
+        mete__errors_add(errors,
+                         "stage '%s': tokens = \"%s\" weighs the term implicit, and goes with "
+                         "neither ratio nor value",
+                         stage->name, o->tokens);
+    check_asked(loop, stage, "tokens", o->tokens, errors);
+    check_asked(loop, stage, "beta_by", o->beta_by, errors);
+    if (mete__asks_nodes(o) && !loop->reward)
+        mete__errors_add(errors, "stage '%s' asks nodes, and the config has no reward",
                          stage->name);
     if (stage->responses && !stage->against && (o->terms & METE__TERM_PAIR))
         mete__errors_add(errors,
@@ -628,7 +654,8 @@ train_once(mete__loop *loop, const mete__stage *stage, mete_error *err)
     bool scored = loop->reward && !stage->responses;
     bool sampled = loop->samples_every && loop->done % loop->samples_every == 0;
     mete__engine_notes(loop->engine, sampled ? METE__SAMPLES : 0);
-    int status = scored ? mete__score(loop->engine, loop->reward, batch, err) : METE_OK;
+    bool asked = scored || mete__asks_nodes(&stage->objective);
+    int status = asked ? mete__score(loop->engine, loop->reward, batch, err) : METE_OK;
     mete__timing_lap(loop, METE__LAP_SCORE);
     if (!status && scored)
         mete__metrics_nodes(&loop->metrics, loop->engine, loop->reward, batch, "");

@@ -8,7 +8,10 @@
  *   value    w/2 (v - target)^2, or the larger of that and its clipped form
  *   kl       w k(l_ref - l): k1 = -x, k2 = x^2/2, k3 = e^x - x - 1 (Schulman 2020)
  *   entropy  -w H
- *   implicit -w A beta (l - l_ref)
+ *   implicit -w A beta (l - l_ref); with `tokens` A is what that node gives the step, rho: beside
+ *            pair, with mean = "row", this is -implicit E_y 1/|y| sum_t rho_t b_t over both texts of
+ *            the pairs, b_t = beta (l_t - l_ref,t) the reward that DPO implies of a token (T-REG; Zhou
+ *            et al. 2024): its sign and size are drawn to rho's, the pair's own term says how much
  *   match    w KL(teacher || policy) over the classes of a step
  *   aux      the policy's own losses, summed
  * A pair (a preferred to b with probability p) has h = s_a - s_b, with s the sum (pair_mean: the
@@ -17,6 +20,8 @@
  *            soft label of Mitchell 2023)
  *   square   (h - margin - (2 p - 1) / (2 beta))^2     (Azar et al. 2023, eq. 17)
  *   hinge    p max(0, 1 - z) + (1 - p) max(0, 1 + z)   (Zhao et al. 2023)
+ * With `beta_gain` beta is the pair's own: beta (1 + beta_gain (1 - exp(-beta_rate delta))), delta by
+ * how much a is better by the node `beta_by`, from 0 (MM-DPO; Zhang et al. 2025, section 4.2).
  */
 #include "loop/inner.h"
 
@@ -82,6 +87,12 @@ read_choice(mete__value *group, mete__objective *out, mete__errors *errors)
     out->reference_free = mete__value_bool(group, "reference_free", false, errors);
     out->beta = read_number(group, "beta", 0.1, 1e-9, 1e9, errors);
     out->margin = read_number(group, "margin", 0, -1e6, 1e6, errors);
+    out->beta_gain = mete__value_real(group, "beta_gain", 0, 0, 1e3, errors);
+    out->beta_rate = mete__value_real(group, "beta_rate", 0.5, 0, 1e6, errors);
+    const char *by = mete__value_string(group, "beta_by", "", errors);
+    snprintf(out->beta_by, sizeof out->beta_by, "%s", by);
+    const char *tokens = mete__value_string(group, "tokens", "", errors);
+    snprintf(out->tokens, sizeof out->tokens, "%s", tokens);
     const char *teacher = mete__value_string(group, "teacher", "teacher", errors);
     snprintf(out->teacher, sizeof out->teacher, "%s", teacher);
 }
@@ -134,8 +145,8 @@ mete__objective_read(mete__config *config, mete__value *value, mete__objective *
                         "use terms advantage divide normalise drop_zero_variance kl_in mean "
                         "kl_estimator epsilon target_kl epochs minibatch gamma lambda clip "
                         "clip_high value_clip nll ratio value kl entropy pair implicit match aux "
-                        "link pairing keep threshold gap pair_mean reference_free beta margin "
-                        "teacher",
+                        "link pairing keep threshold gap pair_mean reference_free beta beta_gain "
+                        "beta_rate beta_by margin teacher tokens",
                         errors);
     for (mete__value *item = value->first; item; item = item->next)
         item->used = true; /* read through the merged copy */
@@ -218,6 +229,12 @@ softplus(double x)
     return fmax(x, 0) + log1p(exp(-fabs(x)));
 }
 
+double
+mete__pair_scale(const mete__objective *o, double delta)
+{
+    return 1 + o->beta_gain * -expm1(-o->beta_rate * fmax(delta, 0));
+}
+
 /* Loss of one pair from h, and d loss / d h. */
 static double
 pair_loss(enum mete__link link, const mete__weights_now *now, double h, double p, double *slope)
@@ -257,12 +274,14 @@ pair_terms(const mete__objective *o, const mete__weights_now *now, const mete__m
 {
     for (size_t k = 0; 2 * k + 1 < m->rows; k++) {
         double each[2], slope, p = (double)m->pair_p[k];
+        mete__weights_now own = *now;
+        own.beta *= m->pair_scale ? (double)m->pair_scale[k] : 1;
         uint32_t base = m->row_begin[0];
         double h = row_score(o, m, out->logp, 2 * k, &each[0]) -
                    row_score(o, m, out->logp, 2 * k + 1, &each[1]);
-        losses->pair += m->pair_weight * pair_loss(o->link, now, h, p, &slope);
+        losses->pair += m->pair_weight * pair_loss(o->link, &own, h, p, &slope);
         losses->pair_right += h > 0 ? 1 : h < 0 ? 0 : 0.5;
-        losses->pair_margin += now->beta * h - now->margin;
+        losses->pair_margin += own.beta * h - now->margin;
         losses->pair_seen++;
         for (size_t r = 0; r < 2; r++) {
             double step = (r ? -1 : 1) * now->pair * m->pair_weight * slope * each[r];

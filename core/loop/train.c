@@ -12,13 +12,13 @@ mete__work_free(struct mete__work *w)
 {
     if (!w)
         return;
-    void *all[] = {w->reward,      w->advantage,    w->stream,    w->target,  w->value,
-                   w->last,        w->row,          w->reference, w->use,     w->valid,
-                   w->flat,        w->stream_valid, w->weight,    w->index,   w->unit,
-                   w->unit_p,      w->query,        w->row_begin, w->pair_p,  w->m_old,
-                   w->m_reference, w->m_advantage,  w->m_weight,  w->m_value, w->m_target,
-                   w->o_logp,      w->o_value,      w->o_entropy, w->a_logp,  w->a_value,
-                   w->a_entropy,   w->piece};
+    void *all[] = {w->reward,     w->advantage,    w->stream,      w->target,      w->value,
+                   w->last,       w->row,          w->reference,   w->use,         w->valid,
+                   w->flat,       w->stream_valid, w->weight,      w->index,       w->unit,
+                   w->unit_p,     w->unit_scale,   w->query,       w->row_begin,   w->pair_p,
+                   w->pair_scale, w->m_old,        w->m_reference, w->m_advantage, w->m_weight,
+                   w->m_value,    w->m_target,     w->o_logp,      w->o_value,     w->o_entropy,
+                   w->a_logp,     w->a_value,      w->a_entropy,   w->piece};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
     for (size_t k = 0; k < METE__SHARDS; k++) {
@@ -159,12 +159,15 @@ add_unit(struct mete__work *w, size_t a, size_t b, bool pair)
         size_t room = w->unit_room ? 2 * w->unit_room : 256;
         uint32_t *unit = realloc(w->unit, room * sizeof *unit);
         float *p = realloc(w->unit_p, room * sizeof *p);
+        float *scale = realloc(w->unit_scale, room * sizeof *scale);
         w->unit = unit ? unit : w->unit;
         w->unit_p = p ? p : w->unit_p;
-        if (!unit || !p)
+        w->unit_scale = scale ? scale : w->unit_scale;
+        if (!unit || !p || !scale)
             return false;
         w->unit_room = room;
     }
+    w->unit_scale[w->units] = 1;
     w->unit_p[w->units++] = 1;
     w->unit[w->unit_rows++] = (uint32_t)a;
     if (pair)
@@ -237,6 +240,17 @@ find_units(struct mete__work *w, const mete__stage *stage, const mete_batch *bat
     return good && (stage->against || mete__pair_groups(w, o, batch, score));
 }
 
+/* Each pair's beta by how much better the first is. Where a side has no value it is the plain one. */
+static void
+scale_units(struct mete__work *w, const mete__objective *o, const mete_scores *scores)
+{
+    for (size_t k = 0; k < w->units; k++) {
+        size_t a = w->unit[2 * k], b = w->unit[2 * k + 1];
+        if (!scores->status[a] && !scores->status[b])
+            w->unit_scale[k] = (float)mete__pair_scale(o, scores->episode[a] - scores->episode[b]);
+    }
+}
+
 /* ---- steps ----------------------------------------------------------------------------------- */
 
 static void
@@ -265,6 +279,19 @@ choose_steps(struct mete__work *w, const mete__objective *o, const mete_batch *b
         w->weight[w->index[k]] = o->sequence_mean ? w->weight[w->index[k]] * scale : 1;
 }
 
+bool
+mete__asks_nodes(const mete__objective *o)
+{
+    return *o->tokens || ((o->terms & METE__TERM_PAIR) && o->beta_gain > 0);
+}
+
+/* The node of that name, which was there when the config was read; "": the root. */
+static const mete_node *
+asked_node(const mete__loop *loop, const char *name)
+{
+    return *name ? mete__engine_find(loop->engine, name) : loop->reward;
+}
+
 int
 mete__choose(mete__loop *loop, const mete__stage *stage, const mete_batch *batch, mete_error *err)
 {
@@ -276,6 +303,8 @@ mete__choose(mete__loop *loop, const mete__stage *stage, const mete_batch *batch
     choose_steps(w, o, batch);
     if (!find_units(w, stage, batch, scores ? scores->episode : NULL))
         return mete_error_set(err, METE_ENOMEM, "out of memory for %zu rows", batch->episodes);
+    if ((o->terms & METE__TERM_PAIR) && o->beta_gain > 0)
+        scale_units(w, o, mete__node_scores(asked_node(loop, o->beta_by)));
     mete__metrics_add(&loop->metrics, (double)w->count, "count/steps_used");
     if (o->terms & METE__TERM_PAIR)
         mete__metrics_add(&loop->metrics, (double)w->units, "count/pairs");
@@ -305,6 +334,20 @@ measure_reference(mete__loop *loop, const mete_batch *batch)
     mete__metrics_add(&loop->metrics, k3 / (double)count, "policy/kl_reference");
 }
 
+/* What the node `tokens` gives each step, in place of advantages; rows without a value get none. */
+static int
+take_tokens(mete__loop *loop, const mete__objective *o, const mete_batch *batch, mete_error *err)
+{
+    struct mete__work *w = loop->work;
+    const mete_scores *scores = mete__node_scores(asked_node(loop, o->tokens));
+    if (!scores->step)
+        return mete_error_set(err, METE_EINVAL, "tokens = \"%s\" gives no values of single steps",
+                              o->tokens);
+    for (size_t t = 0; t < batch->steps; t++)
+        w->advantage[t] = scores->status[batch->step_row[t]] ? 0 : scores->step[t];
+    return METE_OK;
+}
+
 int
 mete__train_batch(mete__loop *loop, const mete__stage *stage, const mete_batch *batch,
                   mete_error *err)
@@ -324,7 +367,10 @@ mete__train_batch(mete__loop *loop, const mete__stage *stage, const mete_batch *
         status = mete__logp_under(loop, &reference, batch, w->reference, err);
     if (!status && wants && batch->logp && !stage->responses)
         measure_reference(loop, batch);
-    bool streams = o->terms & (METE__TERM_RATIO | METE__TERM_VALUE | METE__TERM_IMPLICIT);
+    bool streams =
+        !*o->tokens && (o->terms & (METE__TERM_RATIO | METE__TERM_VALUE | METE__TERM_IMPLICIT));
+    if (!status && *o->tokens)
+        status = take_tokens(loop, o, batch, err);
     if (!status && streams)
         status = mete__streams(loop, o, batch, (double)(loop->done - stage->first), err);
     if (!status)

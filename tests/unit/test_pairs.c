@@ -13,6 +13,8 @@ static const uint32_t row_begin[] = {0, 2, 5, 8, 9};
 static float reference[STEPS] = {-1, -.5f, -2, -1.2f, -.7f, -.9f, -.3f, -1.7f, -.2f};
 static float pair_p[] = {1, .8f};
 
+static const float *pair_scale;
+
 static double
 pair_loss(const mete__objective *o, const mete__weights_now *now, float *logp, float *slope,
           mete__losses *losses)
@@ -23,6 +25,7 @@ pair_loss(const mete__objective *o, const mete__weights_now *now, float *logp, f
                          .rows = 4,
                          .row_begin = row_begin,
                          .pair_p = pair_p,
+                         .pair_scale = pair_scale,
                          .pair_weight = .5};
     mete_outputs out = {.logp = logp}, adjoint = {.logp = slope};
     mete__objective_terms(o, now, &m, &out, &adjoint, losses);
@@ -76,6 +79,30 @@ pair_closed_forms(void)
     pair_p[1] = .8f;
 }
 
+/* MM-DPO's beta: no margin, the plain one; without end, 1 + gain times it. A pair with a scale has
+ * the loss it would have under that beta, and its adjoint. */
+static void
+pairs_have_betas_of_their_own(void)
+{
+    mete__objective o = {.terms = METE__TERM_PAIR, .beta_gain = .5, .beta_rate = .5};
+    CU_ASSERT_EQUAL(mete__pair_scale(&o, 0), 1);
+    CU_ASSERT_EQUAL(mete__pair_scale(&o, -3), 1);
+    CU_ASSERT_DOUBLE_EQUAL(mete__pair_scale(&o, 2), 1 + .5 * (1 - exp(-1)), 1e-12);
+    CU_ASSERT_DOUBLE_EQUAL(mete__pair_scale(&o, 1e9), 1.5, 1e-12);
+    float logp[STEPS] = {-.8f, -.9f, -2.4f, -.7f, -.72f, -1.3f, -.4f, -1, -.6f};
+    float slope[STEPS], want[STEPS], scale[] = {1.3f, 1.3f};
+    mete__losses own, all;
+    mete__weights_now now = {.pair = .7, .beta = .3, .margin = .1}, wide = now;
+    wide.beta *= (double)scale[0];
+    double loss = pair_loss(&o, &wide, logp, want, &all);
+    pair_scale = scale;
+    CU_ASSERT_DOUBLE_EQUAL(pair_loss(&o, &now, logp, slope, &own), loss, 1e-12);
+    CU_ASSERT_DOUBLE_EQUAL(own.pair_margin, all.pair_margin, 1e-12);
+    for (size_t i = 0; i < STEPS; i++)
+        CU_ASSERT_DOUBLE_EQUAL((double)slope[i], (double)want[i], 1e-9);
+    pair_scale = NULL;
+}
+
 static void
 implicit_is_weighted_nll(void)
 {
@@ -90,6 +117,59 @@ implicit_is_weighted_nll(void)
     CU_ASSERT_DOUBLE_EQUAL(losses.implicit, -(.25 * 3 * 2 * .5 + .75 * -1 * 2 * -1), 1e-6);
     CU_ASSERT_DOUBLE_EQUAL((double)slope[0], -.5 * .25 * 3 * 2, 1e-6);
     CU_ASSERT_DOUBLE_EQUAL((double)slope[1], .5 * .75 * 1 * 2, 1e-6);
+}
+
+/* T-REG: the loss of DPO less alpha E_y 1/|y| sum rho b, b = beta (l - l_ref), by hand, and its
+ * adjoint by finite differences. rho of a token with p+ = .4 and p- = .1 is .3
+ * (tests/unit/test_dense.c). */
+static double
+token_reg_loss(const float *rho, float *logp, float *slope)
+{
+    mete__objective o = {.terms = METE__TERM_PAIR | METE__TERM_IMPLICIT};
+    mete__weights_now now = {.pair = 1, .implicit = .25, .beta = .3};
+    float weight[STEPS]; /* rows count alike, and steps in a row */
+    for (size_t r = 0; r < 4; r++)
+        for (uint32_t t = row_begin[r]; t < row_begin[r + 1]; t++)
+            weight[t] = .25f / (float)(row_begin[r + 1] - row_begin[r]);
+    mete__minibatch m = {.count = STEPS,
+                         .reference_logp = reference,
+                         .advantage = rho,
+                         .weight = weight,
+                         .rows = 4,
+                         .row_begin = row_begin,
+                         .pair_p = pair_p,
+                         .pair_weight = .5};
+    mete_outputs out = {.logp = logp}, adjoint = {.logp = slope};
+    mete__losses losses;
+    mete__objective_terms(&o, &now, &m, &out, &adjoint, &losses);
+    return losses.total;
+}
+
+static void
+tokens_are_regularised(void)
+{
+    const float rho[STEPS] = {.3f, -.1f, 0, .4f, -.5f, .2f, .5f, -.3f, .1f};
+    float logp[STEPS] = {-.8f, -.9f, -2.4f, -.7f, -.72f, -1.3f, -.4f, -1, -.6f};
+    float slope[STEPS], waste[STEPS];
+    mete__objective dpo = {.terms = METE__TERM_PAIR};
+    mete__weights_now now = {.pair = 1, .beta = .3};
+    mete__losses losses;
+    double want = pair_loss(&dpo, &now, logp, waste, &losses);
+    for (size_t r = 0; r < 4; r++)
+        for (uint32_t t = row_begin[r]; t < row_begin[r + 1]; t++)
+            want -= .25 * .25 / (double)(row_begin[r + 1] - row_begin[r]) * (double)rho[t] * .3 *
+                    ((double)logp[t] - (double)reference[t]);
+    CU_ASSERT_DOUBLE_EQUAL(token_reg_loss(rho, logp, slope), want, 1e-7);
+    for (size_t i = 0; i < STEPS; i++) {
+        float kept = logp[i];
+        logp[i] = kept + 1e-2f;
+        double up = token_reg_loss(rho, logp, waste), wide = (double)logp[i];
+        logp[i] = kept - 1e-2f;
+        double down = token_reg_loss(rho, logp, waste);
+        wide -= (double)logp[i];
+        logp[i] = kept;
+        CU_ASSERT_DOUBLE_EQUAL((up - down) / wide, (double)slope[i], 2e-4);
+    }
 }
 
 static double
@@ -133,6 +213,8 @@ suite_pairs(void)
     CU_pSuite suite = CU_add_suite("pairs", NULL, NULL);
     CU_add_test(suite, "adjoints of pairs", pair_adjoints);
     CU_add_test(suite, "closed forms of dpo and ipo", pair_closed_forms);
+    CU_add_test(suite, "pairs have betas of their own", pairs_have_betas_of_their_own);
+    CU_add_test(suite, "tokens are regularised", tokens_are_regularised);
     CU_add_test(suite, "implicit is a weighted likelihood", implicit_is_weighted_nll);
     CU_add_test(suite, "adjoints of a matched distribution", match_adjoints);
 }
