@@ -246,6 +246,29 @@ clauses(void)
     }
 }
 
+/* ---- contrast_prompts ------------------------------------------------------------------------ */
+
+/* p+ = .4 and p- = .1 make sigma(log 4) - 1/2 = .3 of every token, and the other way round -.3. */
+static void
+contrasts(void)
+{
+    static const char *const order[][2] = {{"0.4", "0.1"}, {"0.1", "0.4"}, {"0.2", "0.2"}};
+    static const double want[] = {.3, -.3, 0};
+    for (int k = 0; k < 3; k++) {
+        double step[MOST], whole;
+        size_t tokens;
+        char tree[300];
+        snprintf(tree, sizeof tree,
+                 "models = { m = { use = \"weigher\"; }; }; reward = { use = \"contrast_prompts\"; "
+                 "model = \"m\"; better = \"%s \"; worse = \"%s \"; };",
+                 order[k][0], order[k][1]);
+        CU_ASSERT_EQUAL(tokens_of(tree, "two red cars", step, &tokens, &whole), 0);
+        CU_ASSERT_EQUAL(tokens, 3);
+        for (size_t t = 0; t < tokens; t++)
+            CU_ASSERT_DOUBLE_EQUAL(step[t], want[k], 1e-7);
+    }
+}
+
 void suite_dense(void);
 void
 suite_dense(void)
@@ -255,5 +278,6 @@ suite_dense(void)
     CU_add_test(s, "mixtures sum to the child's value", mixtures);
     CU_add_test(s, "quotes of a critic by token", quotes);
     CU_add_test(s, "a critic without an answer fails the row", no_answers);
+    CU_add_test(s, "a token's reward by hand", contrasts);
     CU_add_test(s, "clauses are paid at their ends", clauses);
 }
