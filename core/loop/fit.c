@@ -14,14 +14,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Records of a file, and what makes batches of them. */
+struct source {
+    const mete_table *table; /* NULL: there is none */
+    mete__builder *builder;
+    const mete_text *prompt, *first, *second, *chance; /* [table->rows]; the last two or NULL */
+    int *column;                                       /* [table->fields] builder's handles */
+};
+
 struct mete__fit {
     mete_node *node;
     mete__arena *memory;
-    mete__builder *builder;
-    /* from a file */
-    const mete_table *table;
-    const mete_text *prompt, *first, *second, *chance; /* [table->rows]; the last two or NULL */
-    int *column;                                       /* [table->fields] builder's handles */
+    /* from a file, and pairs of another that are only measured */
+    struct source data, test;
     size_t train, held, minibatch;
     /* from samples: the node whose score says which is preferred; NULL: its own tree's root */
     mete_node *label;
@@ -35,7 +40,8 @@ mete__fit_free(struct mete__fit *fit)
 {
     if (!fit)
         return;
-    mete__builder_free(fit->builder);
+    mete__builder_free(fit->data.builder);
+    mete__builder_free(fit->test.builder);
     mete__arena_free(fit->memory);
     free(fit->pair_a);
     free(fit->pair_b);
@@ -46,7 +52,7 @@ mete__fit_free(struct mete__fit *fit)
 bool
 mete__fit_reads(const struct mete__fit *fit)
 {
-    return fit && fit->table;
+    return fit && fit->data.table;
 }
 
 mete_node *
@@ -79,71 +85,90 @@ find_node(mete__loop *loop, mete__value *group, const char *member, mete__errors
 
 /* The column of the file that `member` names; an error when it is required and not there. */
 static const mete_text *
-find_field(struct mete__fit *fit, mete__value *group, const char *member, const char *def,
+find_field(const struct source *from, mete__value *group, const char *member, const char *def,
            bool required, mete__errors *errors)
 {
     const char *name = mete__value_string(group, member, def, errors);
-    const mete_text *text = mete_table_text(fit->table, name);
+    const mete_text *text = mete_table_text(from->table, name);
     if (!text && (required || mete__value_get(group, member)))
         mete__errors_add(errors, "%s:%d: %s.%s: %s has no field '%s'", group->file, group->line,
-                         group->path, member, fit->table->file, name);
+                         group->path, member, from->table->file, name);
     return text;
 }
 
 static void
-read_fields(struct mete__fit *fit, mete__value *group, mete__errors *errors)
+read_fields(struct mete__fit *fit, struct source *to, mete__value *group, mete__errors *errors)
 {
-    bool pairs = mete_table_text(fit->table, "chosen") || mete__value_get(group, "chosen");
-    fit->prompt = find_field(fit, group, "prompt", "prompt", false, errors);
-    fit->first = pairs ? find_field(fit, group, "chosen", "chosen", true, errors)
-                       : find_field(fit, group, "response", "response", true, errors);
-    fit->second = pairs ? find_field(fit, group, "rejected", "rejected", true, errors) : NULL;
-    fit->chance = pairs ? find_field(fit, group, "chance", "chance", false, errors) : NULL;
-    mete__builder_shape(fit->builder, &(mete__shape){.text = true});
-    fit->column = take(fit, (fit->table->fields + 1) * sizeof *fit->column);
-    for (uint32_t k = 0; fit->column && k < fit->table->fields; k++) {
-        const mete_text *value = fit->table->value[k];
-        bool own = value == fit->prompt || value == fit->first || value == fit->second;
-        fit->column[k] = own ? -1
-                             : mete__builder_column(fit->builder, fit->table->name[k], METE_EPISODE,
-                                                    METE_TEXT, METE_EPISODE, METE_SEE_REWARD);
+    bool pairs = mete_table_text(to->table, "chosen") || mete__value_get(group, "chosen");
+    to->prompt = find_field(to, group, "prompt", "prompt", false, errors);
+    to->first = pairs ? find_field(to, group, "chosen", "chosen", true, errors)
+                      : find_field(to, group, "response", "response", true, errors);
+    to->second = pairs ? find_field(to, group, "rejected", "rejected", true, errors) : NULL;
+    to->chance = pairs ? find_field(to, group, "chance", "chance", false, errors) : NULL;
+    to->builder = mete__builder_new();
+    to->column = take(fit, (to->table->fields + 1) * sizeof *to->column);
+    if (!to->builder || !to->column) {
+        mete__errors_add(errors, "out of memory");
+        return;
+    }
+    mete__builder_shape(to->builder, &(mete__shape){.text = true});
+    for (uint32_t k = 0; k < to->table->fields; k++) {
+        const mete_text *value = to->table->value[k];
+        bool own = value == to->prompt || value == to->first || value == to->second;
+        to->column[k] = own ? -1
+                            : mete__builder_column(to->builder, to->table->name[k], METE_EPISODE,
+                                                   METE_TEXT, METE_EPISODE, METE_SEE_REWARD);
     }
 }
 
 /* The first record that lacks a response, or whose chance is none, is told before anything runs. */
 static void
-check_records(const struct mete__fit *fit, mete__errors *errors)
+check_records(const struct source *from, mete__errors *errors)
 {
-    for (size_t k = 0; fit->first && k < fit->table->rows; k++) {
-        unsigned long long line = (unsigned long long)fit->table->line[k];
+    for (size_t k = 0; from->first && k < from->table->rows; k++) {
+        unsigned long long line = (unsigned long long)from->table->line[k];
         double p = 1;
-        bool lacks = !fit->first[k].data || (fit->second && !fit->second[k].data);
-        bool odd = fit->chance && fit->chance[k].data &&
-                   (!mete_number_parse(fit->chance[k], 0, &p) || p < 0 || p > 1);
+        bool lacks = !from->first[k].data || (from->second && !from->second[k].data);
+        bool odd = from->chance && from->chance[k].data &&
+                   (!mete_number_parse(from->chance[k], 0, &p) || p < 0 || p > 1);
         if (!lacks && !odd)
             continue;
-        mete__errors_add(errors, "%s:%llu: %s", fit->table->file, line,
+        mete__errors_add(errors, "%s:%llu: %s", from->table->file, line,
                          lacks ? "a response is missing" : "a chance must be a number from 0 to 1");
         return;
     }
+}
+
+/* Whether all of it could be read. */
+static bool
+read_source(struct mete__fit *fit, struct source *to, mete__value *group, mete__value *data,
+            mete__errors *errors)
+{
+    mete__binder binder = {.user = fit, .alloc = take};
+    size_t before = errors->count;
+    to->table = mete__table_read(data, &binder, errors);
+    if (to->table && errors->count == before)
+        read_fields(fit, to, group, errors);
+    if (errors->count == before)
+        check_records(to, errors);
+    return errors->count == before;
 }
 
 static void
 read_file(struct mete__fit *fit, mete__value *group, mete__value *data, mete__stage *stage,
           mete__errors *errors)
 {
-    mete__binder binder = {.user = fit, .alloc = take};
-    size_t before = errors->count;
+    mete__value *test = mete__value_get(group, "test");
     uint64_t epochs = (uint64_t)mete__value_int(group, "epochs", 1, 1, 1000000, errors);
     fit->minibatch = (size_t)mete__value_int(group, "minibatch", 32, 1, 1 << 24, errors);
     double validation = mete__value_real(group, "validation", 0.1, 0, 0.9, errors);
-    fit->table = mete__table_read(data, &binder, errors);
-    if (!fit->table || errors->count != before)
+    if (!read_source(fit, &fit->data, group, data, errors))
         return;
-    read_fields(fit, group, errors);
-    check_records(fit, errors);
-    fit->held = (size_t)(validation * (double)fit->table->rows);
-    fit->train = fit->table->rows - fit->held;
+    if (test && read_source(fit, &fit->test, group, test, errors) && !fit->test.second)
+        mete__errors_add(errors, "%s:%d: %s: %s has no pairs to test on", test->file, test->line,
+                         test->path, fit->test.table->file);
+    fit->held = (size_t)(validation * (double)fit->data.table->rows);
+    fit->train = fit->data.table->rows - fit->held;
     stage->count = epochs * ((fit->train + fit->minibatch - 1) / fit->minibatch);
 }
 
@@ -153,7 +178,7 @@ mete__fit_read(mete__loop *loop, mete__value *group, mete__stage *stage, mete__e
     struct mete__fit *fit = calloc(1, sizeof *fit);
     mete__value *data = mete__value_get(group, "data");
     size_t before = errors->count;
-    if (!fit || !(fit->memory = mete__arena_new()) || !(fit->builder = mete__builder_new())) {
+    if (!fit || !(fit->memory = mete__arena_new())) {
         mete__errors_add(errors, "out of memory");
         return fit;
     }
@@ -167,7 +192,7 @@ mete__fit_read(mete__loop *loop, mete__value *group, mete__stage *stage, mete__e
     if (data) {
         read_file(fit, group, data, stage, errors);
         mete__value_unknown(group,
-                            "do name node data prompt response chosen rejected chance epochs "
+                            "do name node data test prompt response chosen rejected chance epochs "
                             "minibatch validation",
                             errors);
         return fit;
@@ -189,9 +214,9 @@ mete__fit_read(mete__loop *loop, mete__value *group, mete__stage *stage, mete__e
 /* ---- from a file ----------------------------------------------------------------------------- */
 
 static int
-add_row(struct mete__fit *fit, size_t record, size_t side, mete_text response)
+add_row(const struct source *from, size_t record, size_t side, mete_text response)
 {
-    mete_text prompt = fit->prompt ? fit->prompt[record] : (mete_text){"", 0};
+    mete_text prompt = from->prompt ? from->prompt[record] : (mete_text){"", 0};
     mete__row row = {.id = 2 * (uint64_t)record + side,
                      .prompt_id = mete_hash(0, prompt.data, prompt.length),
                      .starts = true,
@@ -199,26 +224,26 @@ add_row(struct mete__fit *fit, size_t record, size_t side, mete_text response)
                      .joins = side > 0,
                      .prompt = prompt,
                      .response = response};
-    int status = mete__builder_row(fit->builder, &row);
-    for (uint32_t k = 0; k < fit->table->fields && !status; k++)
-        if (fit->column[k] >= 0)
-            mete__builder_text(fit->builder, fit->column[k], fit->table->value[k][record],
+    int status = mete__builder_row(from->builder, &row);
+    for (uint32_t k = 0; k < from->table->fields && !status; k++)
+        if (from->column[k] >= 0)
+            mete__builder_text(from->builder, from->column[k], from->table->value[k][record],
                                METE_TEXT);
     return status;
 }
 
 static int
-add_record(struct mete__fit *fit, size_t record, mete_error *err)
+add_record(const struct source *from, size_t record, mete_error *err)
 {
     double p = 1;
-    size_t row = mete__builder_rows(fit->builder);
-    if (fit->chance && fit->chance[record].data)
-        mete_number_parse(fit->chance[record], 0, &p); /* checked when read */
-    int status = add_row(fit, record, 0, fit->first[record]);
-    if (!status && fit->second)
-        status = add_row(fit, record, 1, fit->second[record]);
-    if (!status && fit->second)
-        status = mete__builder_pair(fit->builder, row, row + 1, p);
+    size_t row = mete__builder_rows(from->builder);
+    if (from->chance && from->chance[record].data)
+        mete_number_parse(from->chance[record], 0, &p); /* checked when read */
+    int status = add_row(from, record, 0, from->first[record]);
+    if (!status && from->second)
+        status = add_row(from, record, 1, from->second[record]);
+    if (!status && from->second)
+        status = mete__builder_pair(from->builder, row, row + 1, p);
     return status ? mete_error_set(err, METE_ENOMEM, "out of memory for a minibatch") : METE_OK;
 }
 
@@ -228,14 +253,43 @@ static const mete_batch *
 make_batch(const mete__loop *loop, struct mete__fit *fit, size_t base, size_t of, size_t from,
            size_t count, uint64_t order, mete_error *err)
 {
+    const struct source *data = &fit->data;
     uint64_t split = mete_hash_mix(loop->seed, 0x66697473706c6974);
-    mete__builder_reset(fit->builder);
+    mete__builder_reset(data->builder);
     for (size_t k = from; k < from + count; k++) {
         uint64_t at = base + (order ? mete_permute(order, k, of) : k);
-        if (add_record(fit, (size_t)mete_permute(split, at, fit->table->rows), err))
+        if (add_record(data, (size_t)mete_permute(split, at, data->table->rows), err))
             return NULL;
     }
-    return mete__builder_batch(fit->builder, err);
+    return mete__builder_batch(data->builder, err);
+}
+
+/* The share of the test's pairs that the node orders as they are labelled, in all and by `slice`,
+ * where the file has that field. Pairs that it cannot score count as halves. */
+static int
+measure_test(mete__loop *loop, const struct mete__fit *fit, mete_error *err)
+{
+    const struct source *test = &fit->test;
+    const mete_text *slice = mete_table_text(test->table, "slice");
+    mete__builder_reset(test->builder);
+    for (size_t k = 0; k < test->table->rows; k++)
+        if (add_record(test, k, err))
+            return err->code;
+    const mete_batch *batch = mete__builder_batch(test->builder, err);
+    int status = batch ? mete__score(loop->engine, fit->node, batch, err) : err->code;
+    const mete_scores *scores = status ? NULL : mete__node_scores(fit->node);
+    for (size_t k = 0; !status && k < batch->pairs; k++) {
+        size_t a = batch->pair_a[k], b = batch->pair_b[k];
+        bool scored = !scores->status[a] && !scores->status[b];
+        double d = scored ? scores->episode[a] - scores->episode[b] : 0, p = batch->pair_p[k];
+        double right = d > 0 ? p : d < 0 ? 1 - p : .5;
+        mete__metrics_add(&loop->metrics, right, "test/accuracy");
+        if (slice && slice[k].data)
+            mete__metrics_add(&loop->metrics, right, "test/accuracy/%.*s",
+                              (int)(slice[k].length < 64 ? slice[k].length : 64), slice[k].data);
+    }
+    mete__engine_reset(loop->engine);
+    return status;
 }
 
 static int
@@ -253,7 +307,8 @@ fit_file(mete__loop *loop, const mete__stage *stage, bool *stop, mete_error *err
     if (status || step % each + 1 < each)
         return status;
     batch = make_batch(loop, fit, fit->train, fit->held, 0, fit->held, 0, err);
-    return batch ? mete__fit_end(fit->node, epoch, batch, stop, err) : err->code;
+    status = batch ? mete__fit_end(fit->node, epoch, batch, stop, err) : err->code;
+    return !status && fit->test.table ? measure_test(loop, fit, err) : status;
 }
 
 /* ---- from samples ---------------------------------------------------------------------------- */
@@ -319,5 +374,6 @@ int
 mete__fit_once(mete__loop *loop, const mete__stage *stage, bool *stop, mete_error *err)
 {
     *stop = false;
-    return stage->fit->table ? fit_file(loop, stage, stop, err) : fit_samples(loop, stage, err);
+    return stage->fit->data.table ? fit_file(loop, stage, stop, err)
+                                  : fit_samples(loop, stage, err);
 }

@@ -8,10 +8,11 @@
  *   value    w/2 (v - target)^2, or the larger of that and its clipped form
  *   kl       w k(l_ref - l): k1 = -x, k2 = x^2/2, k3 = e^x - x - 1 (Schulman 2020)
  *   entropy  -w H
- *   implicit -w A beta (l - l_ref); with `tokens` A is what that node gives the step, rho: beside
- *            pair, with mean = "row", this is -implicit E_y 1/|y| sum_t rho_t b_t over both texts of
- *            the pairs, b_t = beta (l_t - l_ref,t) the reward that DPO implies of a token (T-REG; Zhou
- *            et al. 2024): its sign and size are drawn to rho's, the pair's own term says how much
+ *   implicit -w A beta (l - l_ref); with `tokens` A is what that node gives the step, rho. Beside
+ *            pair, with mean = "row", this is -implicit E_y 1/|y| sum_t rho_t b_t over both texts
+ *            of the pairs, b_t = beta (l_t - l_ref,t) the reward that DPO implies of a token: it
+ *            is drawn to rho, and the pair's own term is left as it was (after T-REG; Zhou et al.
+ *            2024, arXiv:2412.02685)
  *   match    w KL(teacher || policy) over the classes of a step
  *   aux      the policy's own losses, summed
  * A pair (a preferred to b with probability p) has h = s_a - s_b, with s the sum (pair_mean: the
@@ -20,8 +21,9 @@
  *            soft label of Mitchell 2023)
  *   square   (h - margin - (2 p - 1) / (2 beta))^2     (Azar et al. 2023, eq. 17)
  *   hinge    p max(0, 1 - z) + (1 - p) max(0, 1 + z)   (Zhao et al. 2023)
- * With `beta_gain` beta is the pair's own: beta (1 + beta_gain (1 - exp(-beta_rate delta))), delta by
- * how much a is better by the node `beta_by`, from 0 (MM-DPO; Zhang et al. 2025, section 4.2).
+ * With `beta_gain` beta is the pair's own, beta (1 + beta_gain (1 - exp(-beta_rate delta))), delta
+ * by how much a is better by the node `beta_by`, from 0 (MM-DPO; Zhang et al. 2025,
+ * arXiv:2502.10391).
  */
 #include "loop/inner.h"
 

@@ -240,7 +240,7 @@ find_units(struct mete__work *w, const mete__stage *stage, const mete_batch *bat
     return good && (stage->against || mete__pair_groups(w, o, batch, score));
 }
 
-/* Each pair's beta by how much better the first is. Where a side has no value it is the plain one. */
+/* Each pair's beta by how much better the first is; the plain one where a side has no value. */
 static void
 scale_units(struct mete__work *w, const mete__objective *o, const mete_scores *scores)
 {
