@@ -71,6 +71,8 @@ class Reward:
              no word for that (verl, OpenRLHF)
     """
 
+    _free = lib.mete.mete_close  # of the class: modules are gone when the interpreter ends
+
     def __init__(self, config: "str | os.PathLike[str]", *, set: Iterable[str] = (), threads: int = 1,
                  missing: "float | str" = "error") -> None:
         values = [_bytes(v) for v in set]
@@ -91,7 +93,7 @@ class Reward:
     def close(self) -> None:
         """Frees the tree; no call may be under way."""
         scorer, self._scorer = self._scorer, None
-        _mete.mete_close(scorer)
+        self._free(scorer)
 
     def __del__(self) -> None:
         if getattr(self, "_scorer", None):

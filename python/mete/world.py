@@ -94,6 +94,8 @@ class World:
     to be filled before a step: int32 [lanes] or float32 [lanes, size].
     """
 
+    _free = lib.mete.mete_world_close  # of the class: modules are gone when the interpreter ends
+
     def __init__(self, environment: "str | os.PathLike[str]", lanes: int = 1, *, threads: int = 1,
                  set: Iterable[str] = (), **options: Any) -> None:
         self._world = None
@@ -134,7 +136,7 @@ class World:
         world, self._world = self._world, None
         self.struct = self.columns = self.observation = self.action_mask = self.reward = self.terminated = None
         self.truncated = self.final_observation = self.action = self._prompt = self._final_prompt = self._text = None
-        lib.mete.mete_world_close(world)
+        self._free(world)
 
     def __del__(self) -> None:
         if getattr(self, "_world", None) is not None:
