@@ -345,6 +345,77 @@ mete_score(mete_scorer *scorer, const mete_record *record, size_t count, mete_re
     return finish(scorer, lane, count, results, err);
 }
 
+/* ---- columns --------------------------------------------------------------------------------- */
+
+static mete_text
+value_at(const mete_values *values, size_t i)
+{
+    uint64_t begin = values->offset[i];
+    return (mete_text){values->bytes + begin, values->offset[i + 1] - begin};
+}
+
+static uint32_t
+element_at(const mete_values *values, size_t i)
+{
+    return values->element ? values->element[i] : METE_TEXT;
+}
+
+/* What names the prompt of record i among its neighbours: a new text where it differs from the one
+ * before. */
+static mete_text
+group_at(mete__arena *arena, const mete_values *prompt, size_t i, mete_text before)
+{
+    mete_text now = value_at(prompt, i);
+    mete_text last = i ? value_at(prompt, i - 1) : (mete_text){NULL, 0};
+    if (i && now.length == last.length && memcmp(now.data, last.data, now.length) == 0)
+        return before;
+    char name[24];
+    int length = snprintf(name, sizeof name, "%zu", i);
+    return (mete_text){mete__arena_string(arena, name, (size_t)length), (size_t)length};
+}
+
+static size_t
+take_cells(const mete_values *column, size_t columns, size_t i, mete_cell *cell)
+{
+    size_t cells = 0;
+    for (size_t k = 0; k < columns; k++) {
+        uint32_t element = element_at(&column[k], i);
+        if (element != METE_ABSENT)
+            cell[cells++] = (mete_cell){column[k].name, value_at(&column[k], i), element};
+    }
+    return cells;
+}
+
+int
+mete_score_columns(mete_scorer *scorer, const mete_values *prompt, const mete_values *response,
+                   const mete_values *column, size_t columns, size_t count, mete_results **results,
+                   mete_error *err)
+{
+    *results = NULL;
+    mete__lane *lane = mete__scorer_take(scorer, true);
+    mete__arena *arena = lane->scoring.part[0].arena;
+    bool ready = mete__scoring_begin(&lane->scoring, count, 1);
+    mete_cell *cell = ready ? mete__arena_take(arena, (columns + 1) * sizeof *cell) : NULL;
+    if (!cell) {
+        mete__scorer_give(scorer, lane);
+        return mete_error_set(err, METE_ENOMEM, "out of memory for %zu records", count);
+    }
+    mete_text group = {NULL, 0};
+    for (size_t i = 0; i < count; i++) {
+        mete_record record = {.size = sizeof record, .response = value_at(response, i)};
+        record.flags = element_at(response, i) == METE_JSON ? METE_RESPONSE_JSON : 0;
+        if (prompt) {
+            record.prompt = value_at(prompt, i);
+            record.group = group = group_at(arena, prompt, i, group);
+            record.flags |= element_at(prompt, i) == METE_JSON ? METE_PROMPT_JSON : 0;
+        }
+        record.cell = cell;
+        record.cells = (uint32_t)take_cells(column, columns, i, cell);
+        take_record(lane, i, &record);
+    }
+    return finish(scorer, lane, count, results, err);
+}
+
 /* ---- records in JSON ------------------------------------------------------------------------- */
 
 /* The texts of the records, each an object: elements of an array, or lines. */

@@ -104,6 +104,24 @@ METE_API METE_CHECKED int mete_score(mete_scorer *scorer, const mete_record *rec
  * an object each. */
 METE_API METE_CHECKED int mete_score_json(mete_scorer *scorer, mete_text records,
                                           mete_results **results, mete_error *err);
+/* Values of one column for all records, end to end. */
+typedef struct mete_values {
+    uint32_t size; /* sizeof(mete_values), in each of an array */
+    uint32_t reserved;
+    const char *name;       /* as in mete_cell; of prompts and responses it is not read */
+    const char *bytes;      /* value i is bytes [offset[i], offset[i + 1]) */
+    const uint64_t *offset; /* [count + 1] rising */
+    const uint8_t *element; /* [count] METE_TEXT, METE_JSON or METE_ABSENT; NULL: METE_TEXT each.
+                               JSON prompts and responses are messages */
+} mete_values;
+enum { METE_ABSENT = 255 };
+
+/* The same for columns, which costs a caller nothing a record. `prompt` may be NULL; else adjacent
+ * records of equal prompt are judged together. `column` [columns]. */
+METE_API METE_CHECKED int mete_score_columns(mete_scorer *scorer, const mete_values *prompt,
+                                             const mete_values *response, const mete_values *column,
+                                             size_t columns, size_t count, mete_results **results,
+                                             mete_error *err);
 METE_API void mete_results_free(mete_results *results);
 
 /* The column that a single "label" or "ground_truth" of a trainer fills: the only one the tree

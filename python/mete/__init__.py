@@ -17,8 +17,10 @@ import json
 import math
 import os
 import threading
+from array import array
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, Union
+from itertools import accumulate
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, TypeVar, Union
 
 from . import _library as lib
 
@@ -27,6 +29,7 @@ __all__ = ["Reward", "Score", "MissingScore", "score", "compute_score", "reward_
 _mete = lib.mete
 Messages = Sequence[Mapping[str, Any]]
 Texts = Sequence[Union[str, Messages]]
+_T = TypeVar("_T")
 
 
 class MissingScore(ValueError):
@@ -57,8 +60,59 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, default=lambda v: v.tolist(), allow_nan=False).encode()
 
 
-def _number(value: float) -> Optional[float]:
-    return None if math.isnan(value) else value
+_utf8 = ctypes.pythonapi.PyUnicode_AsUTF8  # a text's bytes where they are: a copy of a batch costs more than its scores
+_utf8.restype, _utf8.argtypes = ctypes.c_void_p, [ctypes.py_object]
+
+
+def _values(name: str, values: Sequence[Any], keep: "list[Any]") -> lib.Values:
+    """A column for the library, which points into what `keep` holds afterwards."""
+    column = lib.Values(size=ctypes.sizeof(lib.Values), name=name.encode())
+    parts, whole = values, _joined(values)
+    if whole is not None:
+        column.bytes = _utf8(whole)
+    else:
+        parts = [b"" if v is None else _bytes(v) if isinstance(v, str) else _json(v) for v in values]
+        whole = b"".join(parts)
+        column.bytes = ctypes.cast(whole, ctypes.c_void_p)
+        elements = bytearray(lib.ABSENT if v is None else lib.METE_TEXT if isinstance(v, str) else lib.METE_JSON
+                             for v in values)
+        column.element = (ctypes.c_uint8 * len(elements)).from_buffer(elements)
+    offsets = array("Q", accumulate(map(len, parts), initial=0))
+    column.offset = (ctypes.c_uint64 * len(offsets)).from_buffer(offsets)
+    keep += (whole, column)
+    return column
+
+
+def _joined(values: Sequence[Any]) -> Optional[str]:
+    """All values end to end where each is a text of ASCII, so that characters are bytes; else None."""
+    try:
+        whole = "".join(values)
+    except TypeError:
+        return None
+    return whole if whole.isascii() else None
+
+
+def _numbers(values: Any, status: Any, begin: int, count: int) -> "list[Optional[float]]":
+    """`count` numbers from `begin` on, None where they are not valid."""
+    numbers = values[begin:begin + count]
+    if any(status[begin:begin + count]):
+        return [None if math.isnan(v) else v for v in numbers]
+    return numbers
+
+
+def _lists(out: lib.Results) -> "tuple[list[Optional[float]], dict[str, list[Optional[float]]]]":
+    """Rewards, and each node's values by name."""
+    n = out.count
+    parts = {out.name[k].decode(): _numbers(out.component, out.component_status, k * n, n)
+             for k in range(out.components)}
+    return _numbers(out.reward, out.status, 0, n), parts
+
+
+def _scores(out: lib.Results) -> "list[Score]":
+    n, (rewards, parts) = out.count, _lists(out)
+    spread = [None if math.isnan(v) else v for v in out.spread[:n]]
+    return [Score(rewards[i], lib.STATUS[out.status[i]], out.reason[i].decode("utf-8", "replace"), spread[i],
+                  {name: values[i] for name, values in parts.items()}) for i in range(n)]
 
 
 class Reward:
@@ -106,66 +160,40 @@ class Reward:
             raise ValueError("the reward is closed")
         return self._scorer
 
-    def _take(self, status: int, results: Any, error: lib.Error) -> "list[Score]":
+    def _take(self, status: int, results: Any, error: lib.Error, read: "Callable[[Any], _T]") -> _T:
+        """What `read` makes of the results, which are freed."""
         if status:
             raise RuntimeError(error.message.decode("utf-8", "replace"))
         try:
-            out = results.contents
-            n = out.count
-            names = [out.name[k].decode() for k in range(out.components)]
-            reward, spread = out.reward[:n], out.spread[:n]
-            part = [out.component[k * n:(k + 1) * n] for k in range(out.components)]
-            return [Score(_number(reward[i]), lib.STATUS[out.status[i]], out.reason[i].decode("utf-8", "replace"),
-                          _number(spread[i]), {name: _number(part[k][i]) for k, name in enumerate(names)})
-                    for i in range(n)]
+            return read(results.contents)
         finally:
             _mete.mete_results_free(results)
+
+    def _columns(self, prompts: Optional[Texts], responses: Texts, columns: "Mapping[str, Sequence[Any]]",
+                 read: "Callable[[Any], _T]") -> _T:
+        n, keep = len(responses), []  # type: int, list[Any]
+        for name, values in (("prompts", prompts), *columns.items()):
+            if values is not None and len(values) != n:
+                raise ValueError(f"{name} has {len(values)} values, and there are {n} responses")
+        prompt = None if prompts is None else ctypes.byref(_values("", prompts, keep))
+        rest = (lib.Values * len(columns))(*(_values(k, v, keep) for k, v in columns.items()))
+        results, error = ctypes.POINTER(lib.Results)(), lib.Error()
+        status = _mete.mete_score_columns(self._open(), prompt, ctypes.byref(_values("", responses, keep)), rest,
+                                          len(rest), n, ctypes.byref(results), ctypes.byref(error))
+        return self._take(status, results, error, read)
 
     def score(self, records: Iterable[Mapping[str, Any]]) -> "list[Score]":
         """Records as a file of `mete score` has them, through the config's data.map."""
         data = b"[" + b",".join(_json(dict(r)) for r in records) + b"]"
         results, error = ctypes.POINTER(lib.Results)(), lib.Error()
         status = _mete.mete_score_json(self._open(), _text(data), ctypes.byref(results), ctypes.byref(error))
-        return self._take(status, results, error)
+        return self._take(status, results, error, _scores)
 
     def score_texts(self, prompts: Optional[Texts], responses: Texts,
                     columns: "Mapping[str, Sequence[Any]] | None" = None) -> "list[Score]":
         """Prompts and responses, texts or messages, whatever the config calls them; neighbours of equal prompt
         are one group. A column is a value a record; None is none."""
-        n = len(responses)
-        columns = columns or {}
-        for name, values in (("prompts", prompts), *columns.items()):
-            if values is not None and len(values) != n:
-                raise ValueError(f"{name} has {len(values)} values, and there are {n} responses")
-        keep: "list[Any]" = []  # bytes that the records point into
-        records = (lib.Record * n)()
-        group, last = b"", object()
-        for i in range(n):
-            record, prompt = records[i], "" if prompts is None else prompts[i]
-            record.size = ctypes.sizeof(lib.Record)
-            for member, value, flag in (("prompt", prompt, lib.PROMPT_JSON),
-                                        ("response", responses[i], lib.RESPONSE_JSON)):
-                data = _bytes(value) if isinstance(value, str) else _json(value)
-                record.flags |= 0 if isinstance(value, str) else flag
-                keep.append(data)
-                setattr(record, member, _text(data))
-            if prompts is not None:
-                if prompt != last:
-                    group, last = b"%d" % i, prompt
-                keep.append(group)
-                record.group = _text(group)
-            cells = [(k.encode(), v[i]) for k, v in columns.items() if v[i] is not None]
-            array = (lib.Cell * len(cells))()
-            for cell, (name, value) in zip(array, cells):
-                data = _bytes(value) if isinstance(value, str) else _json(value)
-                keep += (name, data)
-                cell.name, cell.value = name, _text(data)
-                cell.element = lib.METE_TEXT if isinstance(value, str) else lib.METE_JSON
-            keep.append(array)
-            record.cells, record.cell = len(cells), array
-        results, error = ctypes.POINTER(lib.Results)(), lib.Error()
-        status = _mete.mete_score(self._open(), records, n, ctypes.byref(results), ctypes.byref(error))
-        return self._take(status, results, error)
+        return self._columns(prompts, responses, columns or {}, _scores)
 
     def required(self, score: Score) -> float:
         """The reward, or what `missing` says."""
@@ -182,16 +210,14 @@ class Reward:
                  log_metric: "Callable[[str, float], None] | None" = None, environments: Any = None,
                  **columns: Sequence[Any]) -> "list[float | None]":
         """TRL's reward function: None is a completion that counts in nothing."""
-        scores = self.score_texts(prompts, completions, columns)
-        names = scores[0].components if scores else {}
-        for name in names:
-            values = [s.components[name] for s in scores]
+        rewards, components = self._columns(prompts, completions, columns, _lists)
+        for name, values in components.items():
             if log_extra is not None:
                 log_extra(name, values)
             there = [v for v in values if v is not None]
             if log_metric is not None and there:
                 log_metric(f"{self.__name__}/{name}", sum(there) / len(there))
-        return [s.reward for s in scores]
+        return rewards
 
     # ---- verl ----
 

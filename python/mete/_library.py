@@ -10,12 +10,11 @@ try:
 except ImportError:
     LIBRARY = ""
 
-METE_TEXT, METE_JSON = 5, 6
+METE_TEXT, METE_JSON, ABSENT = 5, 6, 255
 METE_STEP, METE_LIST = 5, 7  # levels
 ELEMENT = (ctypes.c_float, ctypes.c_double, ctypes.c_int32, ctypes.c_int64, ctypes.c_uint8)
 SPACE_NONE, SPACE_DISCRETE, SPACE_BOX, SPACE_TEXT, SPACE_CANDIDATES = range(5)
 KIND_ENVIRONMENT = 4
-PROMPT_JSON, RESPONSE_JSON = 1, 2
 STATUS = ("valid", "not_applicable", "failed", "timed_out")
 
 
@@ -39,14 +38,10 @@ class Error(ctypes.Structure):
     _fields_ = [("code", ctypes.c_int), ("message", ctypes.c_char * 1000)]
 
 
-class Cell(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_char_p), ("value", Text), ("element", ctypes.c_uint32)]
-
-
-class Record(ctypes.Structure):
-    _fields_ = [("size", ctypes.c_uint32), ("cells", ctypes.c_uint32), ("prompt", Text),
-                ("response", Text), ("group", Text), ("cell", ctypes.POINTER(Cell)),
-                ("flags", ctypes.c_uint32)]
+class Values(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_uint32), ("reserved", ctypes.c_uint32), ("name", ctypes.c_char_p),
+                ("bytes", ctypes.c_void_p), ("offset", ctypes.POINTER(ctypes.c_uint64)),
+                ("element", ctypes.POINTER(ctypes.c_uint8))]
 
 
 class Results(ctypes.Structure):
@@ -133,9 +128,10 @@ def load() -> ctypes.CDLL:
     library.mete_open.argtypes = [ctypes.c_char_p, ctypes.POINTER(Options), ctypes.POINTER(Error)]
     library.mete_close.restype = None
     library.mete_close.argtypes = [ctypes.c_void_p]
-    library.mete_score.restype = ctypes.c_int
-    library.mete_score.argtypes = [ctypes.c_void_p, ctypes.POINTER(Record), ctypes.c_size_t,
-                                   ctypes.POINTER(ctypes.POINTER(Results)), ctypes.POINTER(Error)]
+    library.mete_score_columns.restype = ctypes.c_int
+    library.mete_score_columns.argtypes = [ctypes.c_void_p, ctypes.POINTER(Values), ctypes.POINTER(Values),
+                                           ctypes.POINTER(Values), ctypes.c_size_t, ctypes.c_size_t,
+                                           ctypes.POINTER(ctypes.POINTER(Results)), ctypes.POINTER(Error)]
     library.mete_score_json.restype = ctypes.c_int
     library.mete_score_json.argtypes = [ctypes.c_void_p, Text, ctypes.POINTER(ctypes.POINTER(Results)),
                                         ctypes.POINTER(Error)]

@@ -88,6 +88,50 @@ records(void)
     mete_close(s);
 }
 
+/* Columns give what records give: values that are absent or JSON, and neighbours of one prompt, which
+ * a reward that compares them must see together. */
+static void
+value_columns(void)
+{
+    static const char text[] =
+        "run = { seed = 5; };\n"
+        "reward = { use = \"sum\"; of = (\n"
+        "  { use = \"numeric_answer\"; reference = \"gold\"; },\n"
+        "  { use = \"normalize\"; mode = \"group\"; of = ( { use = \"length\"; } ); } ); };\n";
+    mete_scorer *s = scorer(text, 1);
+    mete_error err = {0};
+    mete_results *want, *got;
+    mete_cell four = {"gold", mete_text_from("4"), METE_JSON}, six = four;
+    six.value = mete_text_from("6");
+    six.element = METE_TEXT;
+    mete_record row[] = {record("", "it is 4", &four, 1), record("", "5", &four, 1),
+                         record("3+3?", "6", &six, 1), record("3+3?", "six", NULL, 0)};
+    for (int i = 0; i < 4; i++)
+        row[i].group = mete_text_from(i < 2 ? "a" : "b");
+    CU_ASSERT_FATAL(mete_score(s, row, 4, &want, &err) == METE_OK);
+    const uint64_t prompts[] = {0, 0, 0, 4, 8}, responses[] = {0, 7, 8, 9, 12},
+                   golds[] = {0, 1, 2, 3, 3};
+    const uint8_t element[] = {METE_JSON, METE_JSON, METE_TEXT, METE_ABSENT};
+    mete_values prompt = {sizeof prompt, 0, NULL, "3+3?3+3?", prompts, NULL};
+    mete_values response = {sizeof response, 0, NULL, "it is 456six", responses, NULL};
+    mete_values gold = {sizeof gold, 0, "gold", "446", golds, element};
+    CU_ASSERT_FATAL(mete_score_columns(s, &prompt, &response, &gold, 1, 4, &got, &err) == METE_OK);
+    CU_ASSERT(got->count == 4 && want->count == 4);
+    for (size_t i = 0; i < 4; i++) {
+        CU_ASSERT(got->status[i] == want->status[i]);
+        CU_ASSERT(memcmp(&got->reward[i], &want->reward[i], sizeof(double)) == 0 ||
+                  got->status[i] != METE_VALID);
+    }
+    CU_ASSERT(got->status[0] == METE_VALID && got->status[3] == METE_FAILED);
+    mete_results_free(got);
+    mete_values alone = {sizeof alone, 0, NULL, NULL, golds, NULL};
+    CU_ASSERT(mete_score_columns(s, NULL, &alone, NULL, 0, 0, &got, &err) == METE_OK &&
+              got->count == 0);
+    mete_results_free(got);
+    mete_results_free(want);
+    mete_close(s);
+}
+
 /* Messages: the prompt is what was said before, the response the assistant's last words. */
 static void
 messages(void)
@@ -322,6 +366,7 @@ suite_embed(void)
     mete_error err = {0};
     CU_pSuite suite = CU_add_suite("embed", NULL, NULL);
     CU_add_test(suite, "records", records);
+    CU_add_test(suite, "value_columns", value_columns);
     CU_add_test(suite, "messages", messages);
     if (mete__plugin_get(METE_KIND_REWARD, "lua", &err))
         CU_add_test(suite, "threads", threads);
