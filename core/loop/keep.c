@@ -94,7 +94,7 @@ load_policy(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
         const int64_t *version = mete__checkpoint_get(from, name, METE_I64, &count);
         s->version = version ? (uint64_t)*version : loop->version;
     }
-    return status ? status : mete__rollout_load(&loop->train, from, err);
+    return status;
 }
 
 int
@@ -118,7 +118,8 @@ mete__loop_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
         status = mete__watch_load(loop, from, err);
     if (!status)
         status = mete__engine_load(loop->engine, from, err);
-    return status;
+    /* lanes may go on from what their environment saved */
+    return status || !loop->policy ? status : mete__rollout_load(&loop->train, from, err);
 }
 
 int

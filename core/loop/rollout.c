@@ -163,8 +163,8 @@ mete__rollout_close(mete__rollout *r)
 
 /* ---- acting ---------------------------------------------------------------------------------- */
 
-int
-mete__rollout_start(mete__rollout *r, mete_error *err)
+static int
+start_lanes(mete__rollout *r, mete_error *err)
 {
     uint64_t first = r->id_base + r->collected * r->lanes;
     size_t prompts = r->lanes / r->together;
@@ -188,7 +188,13 @@ mete__rollout_start(mete__rollout *r, mete_error *err)
                         .episode = r->moved->episode,
                         .task = r->moved->task,
                         .counted = r->given || r->tasks};
-    int status = mete__environment_reset(r->environment, &reset, r->now, err);
+    return mete__environment_reset(r->environment, &reset, r->now, err);
+}
+
+int
+mete__rollout_start(mete__rollout *r, mete_error *err)
+{
+    int status = start_lanes(r, err);
     if (!status)
         mete__observe_start(r);
     return status;
@@ -805,7 +811,7 @@ mete__rollout_load(mete__rollout *r, const mete__checkpoint *from, mete_error *e
     r->running = counter[1] != 0;
     if (!r->running)
         return METE_OK;
-    int status = mete__rollout_start(r, err); /* sets the strides */
+    int status = start_lanes(r, err); /* sets the strides; what nodes keep is loaded already */
     const char *lane = mete__checkpoint_get(from, "rollout/lanes", METE_U8, &bytes);
     const void *episode = mete__checkpoint_get(from, "rollout/episode", METE_I64, &lanes);
     const void *task = mete__checkpoint_get(from, "rollout/task", METE_I64, &same);

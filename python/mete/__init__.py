@@ -309,7 +309,10 @@ def reward_func(queries: Sequence[str], prompts: "Sequence[str] | None" = None,
 def make(environment: str, num_envs: Optional[int] = None, **options: Any) -> Any:
     """A Gymnasium environment: `environment` is a plugin's name or a config's file, `options` are the plugin's;
     with `num_envs` a vector environment of so many. See mete.gymnasium."""
-    from . import gymnasium
+    try:
+        from . import gymnasium
+    except ModuleNotFoundError as e:
+        raise ImportError(f"mete.make needs gymnasium and numpy (pip install gymnasium): {e}") from e
     if num_envs is None:
         return gymnasium.Environment(environment, **options)
     return gymnasium.VectorEnvironment(environment, num_envs, **options)

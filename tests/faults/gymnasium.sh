@@ -1,6 +1,7 @@
 #!/bin/bash
 # mete's environments from Python: Gymnasium's own checker passes each, seeds and ends are as they should be, and
-# single and vector environments are the same worlds. METE_GYM_PYTHON names a python with gymnasium.
+# single and vector environments are the same worlds. And Gymnasium's environments in mete: the same steps, the contract,
+# learning. METE_GYM_PYTHON names a python with gymnasium.
 set -e
 nm -D "$METE_BUILDDIR/.libs/libmete.so" | grep -q __asan && { echo "a library with a sanitizer is not loaded into python3"; exit 77; }
 python="${METE_GYM_PYTHON:-python3}"
@@ -87,3 +88,60 @@ grid.reset()
 refused("action 7 is none of 0 to 3", lambda: grid.step(7))
 grid.close()
 P
+
+# Gymnasium's environments, by the plugin, for the python that mete is built with.
+site=$("$python" -c 'import gymnasium, os; print(os.path.dirname(os.path.dirname(gymnasium.__file__)))')
+built=$(ldd "$METE_BUILDDIR/plugins/environment/gymnasium.so" | sed -n 's/.*libpython\(3\.[0-9]*\).*/\1/p')
+has=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+[ "$built" = "$has" ] || { echo "the plugin is built for Python $built, gymnasium is there for $has: its tests did not run"; exit 77; }
+SITE="$site" "$python" -W ignore - <<'P'
+import os
+import gymnasium, numpy as np
+import mete
+from mete.world import World
+
+# CartPole-v1: where its state is set to what a lane of the plugin, or of mete's cartpole, began with, it goes the same way.
+rng = np.random.default_rng(0)
+for world in (World("gymnasium", 4, id="CartPole-v1", path=[os.environ["SITE"]]), World("cartpole", 4)):
+    real = [gymnasium.make("CartPole-v1").unwrapped for _ in range(4)]
+    world.reset(range(4), range(1, 5))
+    for i, env in enumerate(real):
+        env.reset(seed=0)
+        env.state = np.array(world.observation[i], np.float64)
+    going, steps = np.ones(4, bool), 0
+    while going.any():
+        world.action[:] = rng.integers(0, 2, 4)
+        world.step()
+        for i in np.flatnonzero(going):
+            seen, reward, terminated, _, _ = real[i].step(int(world.action[i]))
+            last = world.final_observation[i] if terminated else world.observation[i]
+            assert terminated == world.terminated[i] and reward == world.reward[i], (i, steps)
+            assert np.allclose(seen, last, atol=1e-4), (seen, last)
+            going[i] = not terminated
+        steps += 1
+    assert steps > 12, steps
+
+# Dict and Tuple are flattened as Gymnasium's wrapper does; actions of a Box are clipped.
+from gymnasium.wrappers import FlattenObservation
+deck = World("gymnasium", 1, id="Blackjack-v1", path=[os.environ["SITE"]])
+assert deck.spaces.observation.size == FlattenObservation(gymnasium.make("Blackjack-v1")).observation_space.shape[0]
+swing = World("gymnasium", 1, id="Pendulum-v1", path=[os.environ["SITE"]])
+swing.reset([0], [1])
+swing.action[0, 0] = 99.0
+swing.step()
+assert (swing.spaces.action.low, swing.spaces.action.high) == (-2, 2) and swing.spaces.max_steps == 200
+P
+for id in CartPole-v1 Blackjack-v1; do
+    mete selftest gymnasium --quiet --set env.id=$id --set "env.path=[ \"$site\" ]" > said 2>&1 || { cat said; exit 1; }
+    [ ! -s said ]
+done
+# A quarter of the shipped config's steps, as for mete's own cartpole (cli/cartpole_learns), on two seeds.
+for seed in 1 2; do
+    mete run "$METE_SRCDIR/conf/control/ppo_cartpole.cfg" --quiet --json --out "learns$seed" --seed $seed --set env.use=gymnasium \
+        --set env.id=CartPole-v1 --set "env.path=[ \"$site\" ]" --set run.iterations=25 --set evaluate.episodes=32 > learns.json
+    "$python" -c '
+import json
+r = json.load(open("learns.json"))
+before, after = (r[k]["metrics"]["eval/return"] for k in ("before", "after"))
+assert before < 40 and after > 100, (before, after)'
+done

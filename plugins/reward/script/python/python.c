@@ -1,4 +1,5 @@
 /* python - a reward function in Python, as it stands.  pkg-config: python3-embed
+ * common: python
  *
  * The function is called in the form its trainer calls it (`call`), so a file written for that
  * trainer needs no change. An exception fails the row it belongs to, or the whole call where the
@@ -6,13 +7,10 @@
  * config says isolate = "no": the interpreter starts there, at the first call, and a crash, a hang
  * or an exit costs the rows that caused it.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
+#include "../../../common/python/interpreter.h"
 #include "../common/names.h"
 #include "driver.h"
 
-#include <dlfcn.h>
 #include <math.h>
 #include <mete/reward.h>
 #include <pthread.h>
@@ -75,72 +73,22 @@ static const char doc[] =
     "want\n"
     "more than the 4096 MiB of node.memory.";
 
-/* ---- the interpreter ------------------------------------------------------------------------- */
-
-static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
-
-static void
-start_interpreter(void)
-{
-    pthread_mutex_lock(&starting);
-    if (!Py_IsInitialized()) {
-        /* Modules in C look for the interpreter's symbols among everybody's. */
-        Dl_info library;
-        if (dladdr((void *)(uintptr_t)Py_InitializeEx, &library))
-            dlopen(library.dli_fname, RTLD_LAZY | RTLD_GLOBAL | RTLD_NOLOAD);
-        Py_InitializeEx(0); /* leaves signals alone */
-        PyEval_SaveThread();
-    }
-    pthread_mutex_unlock(&starting);
-}
-
-/* The exception at hand as one line; it is cleared. */
-static void
-say_exception(char *text, size_t size)
-{
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    PyErr_NormalizeException(&type, &value, &trace);
-    PyObject *words = value ? PyObject_Str(value) : NULL;
-    const char *name = type ? ((PyTypeObject *)type)->tp_name : "error";
-    const char *said = words ? PyUnicode_AsUTF8(words) : NULL;
-    snprintf(text, size, "%s: %s", name, said ? said : "");
-    for (char *at = text; *at; at++)
-        if (*at == '\n')
-            *at = ' ';
-    Py_XDECREF(words);
-    Py_XDECREF(type);
-    Py_XDECREF(value);
-    Py_XDECREF(trace);
-    PyErr_Clear();
-}
-
-/* What the driver calls so; a new reference. */
-static PyObject *
-driver_get(PyObject *names, const char *name)
-{
-    PyObject *got = PyDict_GetItemString(names, name);
-    Py_XINCREF(got);
-    return got;
-}
+/* ---- the function ---------------------------------------------------------------------------- */
 
 static int
 load_function(mete_ctx *cx, const struct python *p)
 {
     const char *name = p->function ? p->function : form[p->call].function;
-    PyObject *names = PyDict_New();
-    PyObject *ran = NULL, *load = NULL;
-    if (names && PyDict_SetItemString(names, "__builtins__", PyEval_GetBuiltins()) == 0)
-        ran = PyRun_String(driver, Py_file_input, names, names);
-    if (ran && (load = driver_get(names, "load"))) {
+    PyObject *names = interpreter_run(driver);
+    PyObject *load = names ? interpreter_get(names, "load") : NULL;
+    if (load) {
         p->loaded->function = PyObject_CallFunction(load, "ss", p->file, name);
-        p->loaded->score = driver_get(names, "score");
+        p->loaded->score = interpreter_get(names, "score");
     }
     char why[400] = "";
     if (!p->loaded->function)
-        say_exception(why, sizeof why);
+        interpreter_exception(why, sizeof why);
     Py_XDECREF(load);
-    Py_XDECREF(ran);
     Py_XDECREF(names);
     return p->loaded->function ? METE_OK : mete_fail(cx, METE_EINVAL, "%s: %s", p->file, why);
 }
@@ -149,7 +97,7 @@ load_function(mete_ctx *cx, const struct python *p)
 static int
 enter(mete_ctx *cx, const struct python *p, PyGILState_STATE *state)
 {
-    start_interpreter();
+    interpreter_start();
     pthread_mutex_lock(&p->loaded->lock);
     *state = PyGILState_Ensure();
     int status = p->loaded->function ? METE_OK : load_function(cx, p);
@@ -291,7 +239,7 @@ score(mete_ctx *cx, const void *self, const mete_batch *batch, mete_scores *out)
     PyObject *values, *reasons, *signals;
     if (!got || !PyArg_ParseTuple(got, "O!O!O!", &PyList_Type, &values, &PyList_Type, &reasons,
                                   &PyDict_Type, &signals))
-        say_exception(why, sizeof why);
+        interpreter_exception(why, sizeof why);
     for (size_t i = 0; i < batch->episodes; i++) {
         if (*why)
             mete_row_fail(cx, i, METE_FAILED, "%s", why);
