@@ -117,6 +117,19 @@ sink_event(void *user, const char *kind, const char *text)
     }
 }
 
+static int
+sink_rubric(void *user, const char *path, uint64_t version, mete_text criteria, mete_error *err)
+{
+    mete__training *training = user;
+    char name[1200];
+    if (!training->rundir)
+        return METE_OK;
+    snprintf(name, sizeof name, "rubrics/%s/%llu.jsonl", path, (unsigned long long)version);
+    for (char *at = name + strlen("rubrics/"); (at = strchr(at, '/')) != strrchr(name, '/');)
+        *at = '_'; /* of a node's name */
+    return mete__rundir_file(training->rundir, name, criteria, err);
+}
+
 static void
 sink_watch(void *user, const char *text, const char *members)
 {
@@ -204,6 +217,7 @@ mete__training_open(mete__training *training)
                               .numbers = sink_numbers,
                               .sample = sink_sample,
                               .event = sink_event,
+                              .rubric = sink_rubric,
                               .watch = sink_watch,
                               .progress = sink_progress};
     training->engine = mete__engine_open(training->config, &options, &errors);

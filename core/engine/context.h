@@ -90,7 +90,17 @@ typedef struct mete__criteria_entry {
     mete_criterion *item;
     uint64_t *key;
     size_t count;
+    bool refined; /* from `refine`: kept until refined again; else it can be generated anew */
 } mete__criteria_entry;
+
+/* What a generator adds criteria to: a list a row. */
+struct mete_criteria {
+    struct mete__criteria_list {
+        mete_criterion *item;
+        size_t count, room;
+    } * row;
+    size_t rows;
+};
 
 typedef struct mete__node_private {
     size_t number;    /* index in engine->node */
@@ -118,6 +128,7 @@ typedef struct mete__node_private {
     size_t criterias, criteria_room;
     size_t *criteria_slot; /* open-addressed index */
     size_t criteria_slots;
+    uint64_t rubric_version; /* times it was refined */
     /* states of running episodes, open-addressed by episode id */
     uint64_t *state_id;
     uint8_t *state_used;
@@ -195,8 +206,19 @@ size_t mete__chunk_at(const mete__chunk *chunk, mete_level level);
 /* secret.c */
 void mete__secrets_free(mete__node_private *private_);
 /* rubric.c */
+bool mete__criteria_make(mete_criteria *out, size_t rows);
+void mete__criteria_done(mete_criteria *criteria);
+/* The prompt's criteria are these from now on; the list is emptied. false: out of memory. */
+bool mete__criteria_keep(mete__node_private *private_, uint64_t prompt,
+                         struct mete__criteria_list *list, bool refined);
+/* Drops what can be generated anew. */
+void mete__criteria_forget(mete__node_private *private_);
 void mete__criteria_free(mete__node_private *private_);
 void mete__criteria_trim(mete__node_private *private_);
+/* refine.c: versions in checkpoints */
+int mete__rubric_save(const mete_node *node, struct mete__checkpoint *to, mete_error *err);
+int mete__rubric_load(mete_node *node, const char *path, const struct mete__checkpoint *from,
+                      mete_error *err);
 /* state.c */
 bool mete__states_load(const mete_node *node, const mete_batch *batch, char *copy);
 void mete__states_free(mete__node_private *table);

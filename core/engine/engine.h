@@ -282,6 +282,18 @@ const mete_replies *mete__model_generate(mete_node *model, const mete_request *r
  * any node. They live until mete__engine_reset. */
 const mete_rubric_table *mete__rubric_criteria(mete_node *node, const mete_batch *batch,
                                                mete_error *err);
+/* A new version of a generator's criteria (the rubric plugin's `refine`); scores may be NULL. What
+ * was done is told in *out; the criteria of the batch's prompts before and after, a line of JSONL a
+ * prompt as the generator `retrieve` reads it, are appended to the buffers. */
+typedef struct mete__refined {
+    uint64_t version; /* 1 after the first time */
+    size_t prompts, changed;
+    double criteria; /* mean number a prompt */
+} mete__refined;
+bool mete__can_refine(const mete_node *node);
+int mete__rubric_refine(mete_node *node, const mete_batch *batch, const mete_scores *scores,
+                        mete_buffer *before, mete_buffer *after, mete__refined *out,
+                        mete_error *err);
 mete_actions *mete__actions_new(const mete_spaces *spaces, const mete_policy_info *info,
                                 size_t lanes);
 void mete__actions_free(mete_actions *actions);

@@ -34,6 +34,8 @@ save_node(mete_node *node, mete__checkpoint *to, mete_error *err)
             status = mete__checkpoint_add(to, name, METE_U8, bytes.length, bytes.data, err);
         free(bytes.data);
     }
+    if (!status && mete__can_refine(node))
+        status = mete__rubric_save(node, to, err);
     size_t each = (size_t)node->plugin->as.head.episode_size;
     if (!status && each) {
         size_t count = mete__states_count(node);
@@ -98,7 +100,7 @@ load_learnt(mete_node *node, const char *path, const mete__checkpoint *from, met
         if (status)
             return mete__ctx_blame(node, status, err);
     }
-    return METE_OK;
+    return mete__can_refine(node) ? mete__rubric_load(node, path, from, err) : METE_OK;
 }
 
 static int
@@ -150,7 +152,7 @@ int
 mete__node_load_from(mete_node *node, const char *folder, const char *as, mete_error *err)
 {
     uint64_t iteration;
-    if (!node->tensors && !node->plugin->as.head.load)
+    if (!node->tensors && !node->plugin->as.head.load && !mete__can_refine(node))
         return mete_error_set(err, METE_EINVAL, "%s: '%s' keeps nothing that could come from a run",
                               node->path, node->plugin->as.head.name);
     mete__checkpoint *from = mete__checkpoint_read(folder, &iteration, NULL, NULL, err);

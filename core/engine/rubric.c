@@ -2,7 +2,8 @@
  *
  * A generator sees one row for each distinct prompt, without responses, and only what a policy may
  * see. Its criteria are cached by prompt id for as long as the node lives, so that all samples of a
- * prompt, in every command, are judged alike. */
+ * prompt, in every command, are judged alike. What `refine` gave a prompt is kept until it is
+ * refined again (refine.c). */
 #include "engine/context.h"
 
 #include <stdlib.h>
@@ -11,15 +12,6 @@
 /* Prompts kept at most per node between batches; past that the cache starts over, which changes no
  * result. */
 #define MOST_PROMPTS 200000
-
-struct mete_criteria {
-    const mete_node *node;
-    struct list {
-        mete_criterion *item;
-        size_t count, room;
-    } * row;
-    size_t rows;
-};
 
 static mete_text
 text_keep(mete_text text)
@@ -50,7 +42,7 @@ mete_criterion_add(mete_ctx *cx, mete_criteria *out, size_t row, const mete_crit
                          out->rows);
     if (!(criterion->points - criterion->points == 0))
         return mete_fail(cx, METE_EPLUGIN, "gave a criterion with points that are no number");
-    struct list *list = &out->row[row];
+    struct mete__criteria_list *list = &out->row[row];
     if (list->count == list->room) {
         size_t room = list->room ? 2 * list->room : 8;
         mete_criterion *grown = realloc(list->item, room * sizeof *grown);
@@ -77,15 +69,42 @@ mete_criterion_add(mete_ctx *cx, mete_criteria *out, size_t row, const mete_crit
     return METE_OK;
 }
 
+static void
+items_drop(mete_criterion *item, size_t count)
+{
+    for (size_t k = 0; k < count; k++)
+        criterion_drop(&item[k]);
+    free(item);
+}
+
+bool
+mete__criteria_make(mete_criteria *out, size_t rows)
+{
+    *out = (mete_criteria){.rows = rows, .row = calloc(rows + 1, sizeof *out->row)};
+    return out->row;
+}
+
+void
+mete__criteria_done(mete_criteria *criteria)
+{
+    for (size_t i = 0; criteria->row && i < criteria->rows; i++)
+        items_drop(criteria->row[i].item, criteria->row[i].count);
+    free(criteria->row);
+    criteria->row = NULL;
+}
+
+static void
+entry_drop(mete__criteria_entry *entry)
+{
+    items_drop(entry->item, entry->count);
+    free(entry->key);
+}
+
 void
 mete__criteria_free(mete__node_private *private_)
 {
-    for (size_t i = 0; i < private_->criterias; i++) {
-        for (size_t k = 0; k < private_->criteria[i].count; k++)
-            criterion_drop(&private_->criteria[i].item[k]);
-        free(private_->criteria[i].item);
-        free(private_->criteria[i].key);
-    }
+    for (size_t i = 0; i < private_->criterias; i++)
+        entry_drop(&private_->criteria[i]);
     free(private_->criteria);
     free(private_->criteria_slot);
     private_->criteria = NULL;
@@ -93,11 +112,38 @@ mete__criteria_free(mete__node_private *private_)
     private_->criterias = private_->criteria_room = private_->criteria_slots = 0;
 }
 
+/* Puts entry i into the index, which has room. */
+static void
+index_add(mete__node_private *private_, size_t i)
+{
+    size_t mask = private_->criteria_slots - 1;
+    size_t at = (size_t)mete_hash_mix(private_->criteria[i].prompt_id, 2) & mask;
+    while (private_->criteria_slot[at])
+        at = (at + 1) & mask;
+    private_->criteria_slot[at] = i + 1;
+}
+
+void
+mete__criteria_forget(mete__node_private *private_)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < private_->criterias; i++)
+        if (private_->criteria[i].refined)
+            private_->criteria[kept++] = private_->criteria[i];
+        else
+            entry_drop(&private_->criteria[i]);
+    private_->criterias = kept;
+    for (size_t i = 0; i < private_->criteria_slots; i++)
+        private_->criteria_slot[i] = 0;
+    for (size_t i = 0; i < kept; i++)
+        index_add(private_, i);
+}
+
 void
 mete__criteria_trim(mete__node_private *private_)
 {
     if (private_->criterias > MOST_PROMPTS)
-        mete__criteria_free(private_);
+        mete__criteria_forget(private_);
 }
 
 /* Index + 1 of the prompt's entry, or 0. Open addressing; slots are a power of two. */
@@ -121,20 +167,17 @@ index_grow(mete__node_private *private_)
     size_t *slot = calloc(slots, sizeof *slot);
     if (!slot)
         return false;
-    for (size_t i = 0; i < private_->criterias; i++) {
-        size_t at = (size_t)mete_hash_mix(private_->criteria[i].prompt_id, 2) & (slots - 1);
-        while (slot[at])
-            at = (at + 1) & (slots - 1);
-        slot[at] = i + 1;
-    }
     free(private_->criteria_slot);
     private_->criteria_slot = slot;
     private_->criteria_slots = slots;
+    for (size_t i = 0; i < private_->criterias; i++)
+        index_add(private_, i);
     return true;
 }
 
+/* Room for one more entry, in the list and in the index. */
 static bool
-entry_add(mete__node_private *private_, uint64_t prompt, struct list *list)
+entry_room(mete__node_private *private_)
 {
     if (private_->criterias == private_->criteria_room) {
         size_t room = private_->criteria_room ? 2 * private_->criteria_room : 64;
@@ -144,24 +187,33 @@ entry_add(mete__node_private *private_, uint64_t prompt, struct list *list)
         private_->criteria = grown;
         private_->criteria_room = room;
     }
+    return 2 * (private_->criterias + 1) < private_->criteria_slots || index_grow(private_);
+}
+
+bool
+mete__criteria_keep(mete__node_private *private_, uint64_t prompt, struct mete__criteria_list *list,
+                    bool refined)
+{
     uint64_t *key = malloc((list->count + 1) * sizeof *key);
-    if (!key)
+    if (!key || !entry_room(private_)) {
+        free(key);
         return false;
+    }
     for (size_t k = 0; k < list->count; k++) {
         const mete_criterion *c = &list->item[k];
         uint64_t hash = mete_hash(c->kind, c->check.data, c->check.length);
         key[k] = mete_hash(hash, c->target.data, c->target.length);
     }
-    private_->criteria[private_->criterias++] =
-        (mete__criteria_entry){prompt, list->item, key, list->count};
-    list->item = NULL;
-    list->count = 0;
-    if (2 * private_->criterias >= private_->criteria_slots)
-        return index_grow(private_);
-    size_t at = (size_t)mete_hash_mix(prompt, 2) & (private_->criteria_slots - 1);
-    while (private_->criteria_slot[at])
-        at = (at + 1) & (private_->criteria_slots - 1);
-    private_->criteria_slot[at] = private_->criterias;
+    mete__criteria_entry entry = {prompt, list->item, key, list->count, refined};
+    size_t known = lookup(private_, prompt);
+    *list = (struct mete__criteria_list){NULL, 0, 0};
+    if (known) {
+        entry_drop(&private_->criteria[known - 1]);
+        private_->criteria[known - 1] = entry;
+        return true;
+    }
+    private_->criteria[private_->criterias++] = entry;
+    index_add(private_, private_->criterias - 1);
     return true;
 }
 
@@ -172,10 +224,10 @@ generate(mete_ctx *cx, mete_node *node, const mete_batch *batch, const uint32_t 
     mete__arena *arena = cx->arena;
     const mete_batch *rows = mete__batch_rows(batch, row, count, false, arena);
     mete_batch *view = mete__arena_take(arena, sizeof *view);
-    mete_criteria criteria = {.node = node, .rows = count};
-    criteria.row = calloc(count, sizeof *criteria.row);
+    mete_criteria criteria;
+    bool made = mete__criteria_make(&criteria, count);
     int status = METE_ENOMEM;
-    if (rows && view && criteria.row) {
+    if (rows && view && made) {
         mete__view_filter(rows, METE_SEE_POLICY, arena, view);
         view->response = NULL;
         mete_ctx inner = mete__ctx_make(node, 0, cx->err);
@@ -185,14 +237,9 @@ generate(mete_ctx *cx, mete_node *node, const mete_batch *batch, const uint32_t 
         mete_fail(cx, METE_ENOMEM, "out of memory for criteria");
     }
     for (size_t i = 0; i < count && !status; i++)
-        if (!entry_add(node->private_, rows->prompt_id[i], &criteria.row[i]))
+        if (!mete__criteria_keep(node->private_, rows->prompt_id[i], &criteria.row[i], false))
             status = mete_fail(cx, METE_ENOMEM, "out of memory for criteria");
-    for (size_t i = 0; criteria.row && i < count; i++) {
-        for (size_t k = 0; k < criteria.row[i].count; k++)
-            criterion_drop(&criteria.row[i].item[k]);
-        free(criteria.row[i].item);
-    }
-    free(criteria.row);
+    mete__criteria_done(&criteria);
     return status;
 }
 

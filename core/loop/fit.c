@@ -1,5 +1,6 @@
-/* fit.c - the stage `do = "fit"`: a node learns offline, from records of a file or from pairs of
- * what the policy samples.
+/* fit.c - the stages `do = "fit"`, in which a node learns offline, and `do = "refine"`, in which a
+ * rubric generator is shown what its criteria made of: from records of a file or from pairs of what
+ * the policy samples. A refinement sees all of the file at once, or one batch of samples.
  *
  * A record is either a pair (a prompt with a preferred and another response: two rows and one
  * relation) or one labelled response; every other field of the file becomes a column of text of its
@@ -11,6 +12,7 @@
 #include "loop/inner.h"
 #include <mete/text.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +26,7 @@ struct source {
 
 struct mete__fit {
     mete_node *node;
+    bool refines;
     mete__arena *memory;
     /* from a file, and pairs of another that are only measured */
     struct source data, test;
@@ -161,7 +164,8 @@ read_file(struct mete__fit *fit, mete__value *group, mete__value *data, mete__st
     mete__value *test = mete__value_get(group, "test");
     uint64_t epochs = (uint64_t)mete__value_int(group, "epochs", 1, 1, 1000000, errors);
     fit->minibatch = (size_t)mete__value_int(group, "minibatch", 32, 1, 1 << 24, errors);
-    double validation = mete__value_real(group, "validation", 0.1, 0, 0.9, errors);
+    double validation =
+        mete__value_real(group, "validation", fit->refines ? 0 : 0.1, 0, 0.9, errors);
     if (!read_source(fit, &fit->data, group, data, errors))
         return;
     if (test && read_source(fit, &fit->test, group, test, errors) && !fit->test.second)
@@ -169,11 +173,27 @@ read_file(struct mete__fit *fit, mete__value *group, mete__value *data, mete__st
                          test->path, fit->test.table->file);
     fit->held = (size_t)(validation * (double)fit->data.table->rows);
     fit->train = fit->data.table->rows - fit->held;
+    if (fit->refines)
+        fit->minibatch = fit->train ? fit->train : 1;
     stage->count = epochs * ((fit->train + fit->minibatch - 1) / fit->minibatch);
 }
 
+/* Can the node do what the stage asks of it? */
+static void
+check_node(const struct mete__fit *fit, mete__value *group, mete__errors *errors)
+{
+    const char *plugin = fit->node->plugin->as.head.name;
+    if (fit->refines && !mete__can_refine(fit->node))
+        mete__errors_add(errors, "%s:%d: %s: '%s' refines no criteria", group->file, group->line,
+                         fit->node->path, plugin);
+    else if (!fit->refines && !mete__can_fit(fit->node))
+        mete__errors_add(errors, "%s:%d: %s: '%s' learns nothing from data", group->file,
+                         group->line, fit->node->path, plugin);
+}
+
 struct mete__fit *
-mete__fit_read(mete__loop *loop, mete__value *group, mete__stage *stage, mete__errors *errors)
+mete__fit_read(mete__loop *loop, mete__value *group, bool refines, mete__stage *stage,
+               mete__errors *errors)
 {
     struct mete__fit *fit = calloc(1, sizeof *fit);
     mete__value *data = mete__value_get(group, "data");
@@ -182,18 +202,20 @@ mete__fit_read(mete__loop *loop, mete__value *group, mete__stage *stage, mete__e
         mete__errors_add(errors, "out of memory");
         return fit;
     }
+    fit->refines = refines;
     fit->node = find_node(loop, group, "node", errors);
     if (!fit->node && errors->count == before)
-        mete__errors_add(errors, "%s:%d: %s: a fit says what learns: node = \"NAME\"", group->file,
-                         group->line, group->path);
-    else if (fit->node && !mete__can_fit(fit->node))
-        mete__errors_add(errors, "%s:%d: %s: '%s' learns nothing from data", group->file,
-                         group->line, fit->node->path, fit->node->plugin->as.head.name);
+        mete__errors_add(errors, "%s:%d: %s: a %s says what learns: node = \"NAME\"", group->file,
+                         group->line, group->path, refines ? "refinement" : "fit");
+    else if (fit->node)
+        check_node(fit, group, errors);
     if (data) {
         read_file(fit, group, data, stage, errors);
         mete__value_unknown(group,
-                            "do name node data test prompt response chosen rejected chance epochs "
-                            "minibatch validation",
+                            refines
+                                ? "do name node data prompt response chosen rejected chance"
+                                : "do name node data test prompt response chosen rejected chance "
+                                  "epochs minibatch validation",
                             errors);
         return fit;
     }
@@ -207,6 +229,8 @@ mete__fit_read(mete__loop *loop, mete__value *group, mete__stage *stage, mete__e
             "a reward labels",
             group->file, group->line, group->path);
     mete__pairing_read(group, &stage->objective, errors);
+    if (refines && !mete__value_get(group, "pairing"))
+        stage->objective.pairing = METE__PAIR_ALL;
     mete__value_unknown(group, "do name iterations node label pairing gap", errors);
     return fit;
 }
@@ -292,6 +316,48 @@ measure_test(mete__loop *loop, const struct mete__fit *fit, mete_error *err)
     return status;
 }
 
+/* The reward that holds the node, or NULL. */
+static const mete_node *
+holder_of(const mete_node *node)
+{
+    const mete_node *at = node->parent;
+    while (at && at->kind != METE_KIND_REWARD)
+        at = at->parent;
+    return at;
+}
+
+/* A new version: told in the journal and the metrics, the criteria kept in the run folder. */
+static int
+refine(mete__loop *loop, struct mete__fit *fit, const mete_batch *batch, mete_error *err)
+{
+    mete_buffer before = mete_buffer_make(0), after = mete_buffer_make(0);
+    const mete_node *holder = fit->data.table ? NULL : holder_of(fit->node);
+    mete__refined is;
+    char label[METE__METRIC_NAME], text[2 * METE__METRIC_NAME];
+    int status = mete__rubric_refine(fit->node, batch, holder ? mete__node_scores(holder) : NULL,
+                                     &before, &after, &is, err);
+    if (!status && loop->sinks.rubric && is.version == 1)
+        status = loop->sinks.rubric(loop->sinks.user, fit->node->path, 0, mete_buffer_view(&before),
+                                    err);
+    if (!status && loop->sinks.rubric)
+        status = loop->sinks.rubric(loop->sinks.user, fit->node->path, is.version,
+                                    mete_buffer_view(&after), err);
+    mete_buffer_free(&before);
+    mete_buffer_free(&after);
+    if (status)
+        return status;
+    mete__node_label(fit->node, label);
+    mete__metrics_add(&loop->metrics, (double)is.version, "%s/version", label);
+    mete__metrics_add(&loop->metrics, is.criteria, "%s/criteria", label);
+    mete__metrics_add(&loop->metrics, (double)is.changed / (double)(is.prompts ? is.prompts : 1),
+                      "%s/changed", label);
+    snprintf(text, sizeof text, "%s: version %llu changes %zu of %zu prompts, %.3g criteria each",
+             fit->node->path, (unsigned long long)is.version, is.changed, is.prompts, is.criteria);
+    if (loop->sinks.event)
+        loop->sinks.event(loop->sinks.user, "rubric", text);
+    return METE_OK;
+}
+
 static int
 fit_file(mete__loop *loop, const mete__stage *stage, bool *stop, mete_error *err)
 {
@@ -302,6 +368,8 @@ fit_file(mete__loop *loop, const mete__stage *stage, bool *stop, mete_error *err
     size_t count = fit->train - from < fit->minibatch ? fit->train - from : fit->minibatch;
     uint64_t order = mete_hash_mix(mete_hash_mix(loop->seed, stage->first), epoch) | 1;
     const mete_batch *batch = make_batch(loop, fit, 0, fit->train, from, count, order, err);
+    if (batch && fit->refines)
+        return refine(loop, fit, batch, err);
     int status = batch ? mete__fit_batch(fit->node, batch, step, err) : err->code;
     mete__metrics_add(&loop->metrics, (double)epoch, "fit/epoch");
     if (status || step % each + 1 < each)
@@ -365,7 +433,8 @@ fit_samples(mete__loop *loop, const mete__stage *stage, mete_error *err)
     with.pair_b = fit->pair_b;
     with.pair_p = fit->pair_p;
     mete__metrics_add(&loop->metrics, (double)w->units, "count/pairs");
-    status = mete__fit_batch(fit->node, &with, loop->done - stage->first, err);
+    status = fit->refines ? refine(loop, fit, &with, err)
+                          : mete__fit_batch(fit->node, &with, loop->done - stage->first, err);
     mete__episodes_end(loop->engine, batch);
     return status;
 }

@@ -286,7 +286,7 @@ typedef struct mete__snapshot_spec {
 struct mete__fit;
 typedef struct mete__stage {
     char *name;
-    struct mete__fit *fit; /* do = "fit", else NULL */
+    struct mete__fit *fit; /* do = "fit" or "refine", else NULL */
     bool evaluate;         /* do = "evaluate" */
     uint64_t first, count; /* iterations [first, first + count) of the run */
     mete__objective objective;
@@ -370,10 +370,11 @@ int mete__choose(mete__loop *loop, const mete__stage *stage, const mete_batch *b
 /* Pairs of the valid rows of each group, by falling score, to work->unit; false: out of memory. */
 bool mete__pair_groups(struct mete__work *work, const mete__objective *objective,
                        const mete_batch *batch, const double *score);
-/* A stage `do = "fit"`: reads it (never NULL but when out of memory), learns one minibatch, and
- * says when the node wants to stop before its epochs are done. */
-struct mete__fit *mete__fit_read(mete__loop *loop, mete__value *group, mete__stage *stage,
-                                 mete__errors *errors);
+/* A stage `do = "fit"` or "refine": reads it (never NULL but when out of memory), learns one
+ * minibatch (or makes one new version), and says when the node wants to stop before its epochs are
+ * done. */
+struct mete__fit *mete__fit_read(mete__loop *loop, mete__value *group, bool refines,
+                                 mete__stage *stage, mete__errors *errors);
 /* Does it learn from a file, and not from samples? NULL: no. */
 bool mete__fit_reads(const struct mete__fit *fit);
 mete_node *mete__fit_node(const struct mete__fit *fit);

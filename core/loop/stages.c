@@ -91,22 +91,22 @@ read_stage(mete__loop *loop, mete__value *group, mete__errors *errors)
             read_list(loop, inner, errors);
         return;
     }
-    static const char *const deeds = "train|evaluate|fit";
-    static const char *const deed[] = {"train", "evaluate", "fit"};
+    static const char *const deeds = "train|evaluate|fit|refine";
+    static const char *const deed[] = {"train", "evaluate", "fit", "refine"};
     int what = mete__value_enum(group, "do", 0, deeds, errors);
     bool evaluate = what == 1;
     const char *name = mete__value_string(group, "name", deed[what], errors);
     mete__value *run = mete__value_get(root, "run");
     int64_t whole = run ? mete__value_int(run, "iterations", 100, 0, INT64_MAX / 4, errors) : 100;
-    int64_t count =
-        mete__value_int(group, "iterations", evaluate ? 1 : whole, 0, INT64_MAX / 4, errors);
+    int64_t count = mete__value_int(group, "iterations", evaluate || what == 3 ? 1 : whole, 0,
+                                    INT64_MAX / 4, errors);
     mete__stage *stage = stage_new(loop, name, (uint64_t)count, errors);
     if (!stage)
         return;
     stage->evaluate = evaluate;
-    if (what == 2) {
+    if (what >= 2) {
         loop->total -= stage->count;
-        stage->fit = mete__fit_read(loop, group, stage, errors);
+        stage->fit = mete__fit_read(loop, group, what == 3, stage, errors);
         loop->total += stage->count;
         return;
     }

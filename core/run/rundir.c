@@ -181,24 +181,39 @@ mete__rundir_open(mete__rundir *rundir, enum mete__run_file which, mete_error *e
     return open_file(rundir, which, false, err);
 }
 
-/* config.cfg makes a folder a run, so it appears last and whole. */
-static int
-write_config(mete__rundir *rundir, const char *text, mete_error *err)
+/* Makes the folders that `path` names below the run's own, which is `length` bytes of it. */
+static bool
+make_parents(char *path, size_t length)
 {
-    char tmp[PATH_MAX], path[PATH_MAX];
-    int rc = path_of(rundir, "config.cfg", path, err);
+    bool good = true;
+    for (char *at = strchr(path + length + 1, '/'); at && good; at = strchr(at + 1, '/')) {
+        *at = 0;
+        good = mkdir(path, 0755) == 0 || errno == EEXIST;
+        *at = '/';
+    }
+    return good;
+}
+
+int
+mete__rundir_file(mete__rundir *rundir, const char *name, mete_text content, mete_error *err)
+{
+    char tmp[PATH_MAX], path[PATH_MAX], unfinished[PATH_MAX];
+    int rc = path_of(rundir, name, path, err);
+    snprintf(unfinished, sizeof unfinished, "%s.tmp", name);
     if (!rc)
-        rc = path_of(rundir, ".config.cfg.tmp", tmp, err);
+        rc = path_of(rundir, unfinished, tmp, err);
     if (rc)
         return rc;
+    if (!make_parents(path, strlen(rundir->folder)))
+        return refused(err, "write", rundir->folder, name);
     int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    bool bad = fd < 0 || mete__file_write(fd, text, strlen(text)) || fsync(fd);
+    bool bad = fd < 0 || mete__file_write(fd, content.data, content.length) || fsync(fd);
     if (bad)
-        rc = refused(err, "write", rundir->folder, "config.cfg");
+        rc = refused(err, "write", rundir->folder, name);
     if (fd >= 0)
         close(fd);
     if (!bad && rename(tmp, path))
-        rc = refused(err, "write", rundir->folder, "config.cfg");
+        rc = refused(err, "write", rundir->folder, name);
     if (rc)
         unlink(tmp);
     fd = open(rundir->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -207,6 +222,13 @@ write_config(mete__rundir *rundir, const char *text, mete_error *err)
         close(fd);
     }
     return rc;
+}
+
+/* config.cfg makes a folder a run, so it appears last and whole. */
+static int
+write_config(mete__rundir *rundir, const char *text, mete_error *err)
+{
+    return mete__rundir_file(rundir, "config.cfg", mete_text_from(text), err);
 }
 
 static bool

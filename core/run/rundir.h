@@ -4,6 +4,7 @@
  *   journal.jsonl   what happened, one event a line
  *   metrics.jsonl   one object an iteration
  *   samples.jsonl   prompts, responses, node scores
+ *   rubrics/NODE/N.jsonl   versions of criteria that were refined, 0 the first
  *   timing.jsonl    where time and requests went, one object an iteration
  *   metrics.csv, events.out.tfevents.mete   where asked for, see outputs.h
  *   checkpoints/    see checkpoint.h
@@ -48,6 +49,9 @@ int mete__rundir_journal(mete__rundir *rundir, const char *kind, const char *tex
 /* The same with further members of the event, a JSON object's without its braces. */
 int mete__rundir_event(mete__rundir *rundir, const char *kind, const char *text,
                        const char *members);
+/* Writes a file of the folder whole, in place of one that is there: `name` may begin with folders,
+ * which are made. */
+int mete__rundir_file(mete__rundir *rundir, const char *name, mete_text content, mete_error *err);
 /* Opens metrics.csv or the event file, which are not without it. */
 int mete__rundir_open(mete__rundir *rundir, enum mete__run_file which, mete_error *err);
 /* Appends one finished JSON object, without the newline. */

@@ -59,6 +59,13 @@ METE_API const mete_rubric_table *mete_rubric_of(mete_ctx *cx, mete_node *node,
 typedef struct mete_rubric {
     METE_HEAD;
     int (*generate)(mete_ctx *cx, const void *self, const mete_batch *prompts, mete_criteria *out);
+    /* A new version, in a stage do = "refine". `batch` has responses, and pairs [pairs] as the
+     * stage's `label` or file prefers them (none without); `scores` are those of the reward that
+     * holds the generator, on the batch's rows, NULL for records of a file; `rubric` has the
+     * criteria of each group as they are. What is added to row g of `out` is from now on the rubric
+     * of group g's prompt (of groups with one prompt the last counts); a group without keeps its
+     * own if that was refined, and is generated anew otherwise, as are all other prompts: so what
+     * holds for all is learnt in `self` (tensors, or save and load) and given by `generate` */
     int (*refine)(mete_ctx *cx, void *self, const mete_batch *batch,
                   const struct mete_scores *scores, const mete_rubric_table *rubric,
                   mete_criteria *out);
