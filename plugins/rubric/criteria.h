@@ -4,6 +4,9 @@
  * with, where a program decides, "check" and "target" (see the reward `rubric`), and "scale" for
  * one graded from 1 to that. "description" and "weight" stand for criterion and points in others'
  * files. */
+#ifndef RUBRIC_CRITERIA_H
+#define RUBRIC_CRITERIA_H
+
 #include <math.h>
 #include <mete/rubric.h>
 #include <mete/text.h>
@@ -63,3 +66,5 @@ criteria_parse(mete_ctx *cx, mete_text text, const char *where)
     mete_json_free(list);
     return NULL;
 }
+
+#endif

@@ -5,11 +5,7 @@
  * "criteria" counts. What is no such answer is asked again with another seed, `tries` times in all;
  * a prompt without one in the end has no criteria, which the journal tells, and its rows no value.
  */
-#include "criteria.h"
-
-#include <mete/model.h>
-
-#define ANSWER_MOST ((size_t)1 << 16) /* bytes of an answer that are read */
+#include "written.h"
 
 static const char task[] =
     "Write the criteria by which an answer to the conversation below shall be judged: specific to "
@@ -53,90 +49,35 @@ make_question(mete_ctx *cx, const struct dynamic *p, mete_text prompt, mete_mess
     return failed ? mete_fail(cx, METE_ENOMEM, "out of memory for a question") : METE_OK;
 }
 
-/* Is this the "criteria" of an answer: a list of objects, each with a text, and points that are a
- * number within the bounds or absent? No programs: what a model writes is for judges. */
-static int
-is_rubric(const mete_json *list)
-{
-    for (const mete_json *at = mete_json_first(list); at; at = mete_json_next(at)) {
-        const mete_json *points = either(at, "points", "weight");
-        if (!mete_json_text(either(at, "criterion", "description")).length ||
-            (points && !(fabs(mete_json_number(points)) <= 100)))
-            return 0;
-    }
-    return mete_json_kind(list) == METE_JSON_ARRAY && mete_json_count(list) > 0;
-}
+struct writing {
+    const struct dynamic *dynamic;
+    mete_criteria *out;
+};
 
-/* Adds the criteria of the answer; *found says whether it had any. */
 static int
-read_answer(mete_ctx *cx, const struct dynamic *p, mete_text answer, mete_criteria *out, size_t row,
-            int *found)
+read_answer(mete_ctx *cx, void *user, mete_text answer, size_t k, int *found)
 {
-    mete_json *last = NULL, *object;
-    size_t at = answer.length > ANSWER_MOST ? answer.length : 0;
-    while ((object = mete_json_find(answer, &at)) != NULL) {
-        int good = is_rubric(mete_json_get(object, "criteria"));
-        mete_json_free(good ? last : object);
-        last = good ? object : last;
-    }
-    const mete_json *item = mete_json_first(mete_json_get(last, "criteria"));
-    int status = METE_OK;
-    for (int64_t k = 0; item && k < p->most && !status; k++, item = mete_json_next(item)) {
-        const mete_json *points = either(item, "points", "weight");
-        mete_criterion criterion = {.size = sizeof criterion,
-                                    .kind = METE_CRITERION_JUDGED,
-                                    .text =
-                                        mete_json_text(either(item, "criterion", "description")),
-                                    .points = points ? mete_json_number(points) : 1,
-                                    .parent = -1,
-                                    .source = mete_text_from("dynamic")};
-        status = mete_criterion_add(cx, out, row, &criterion);
-    }
-    *found = last != NULL;
-    mete_json_free(last);
-    return status;
+    const struct writing *w = user;
+    return read_written(cx, answer, w->dynamic->most, "dynamic", w->out, k, found);
 }
 
 static int
 generate(mete_ctx *cx, const void *self, const mete_batch *prompts, mete_criteria *out)
 {
     const struct dynamic *p = self;
-    size_t rows = prompts->episodes, open = rows;
+    size_t rows = prompts->episodes, open = 0;
     mete_message *message = mete_arena(cx, (rows + 1) * sizeof *message);
-    mete_request *request = mete_arena(cx, (rows + 1) * sizeof *request);
-    size_t *row = mete_arena(cx, (rows + 1) * sizeof *row);
+    struct writing writing = {p, out};
     int status = METE_OK;
     if (!prompts->prompt)
         return mete_fail(cx, METE_EDATA, "there is no prompt to write criteria for");
-    if (!message || !request || !row)
+    if (!message)
         return mete_fail(cx, METE_ENOMEM, "out of memory for %zu questions", rows);
-    for (size_t i = 0; i < rows && !status; i++) {
-        row[i] = i;
+    for (size_t i = 0; i < rows && !status; i++)
         status = make_question(cx, p, prompts->prompt[i], &message[i]);
-    }
-    for (int64_t try = 0; try < p->tries && open && !status; try++) {
-        for (size_t k = 0; k < open; k++)
-            request[k] =
-                (mete_request){.size = sizeof *request,
-                               .messages = 1,
-                               .message = &message[row[k]],
-                               .seed = mete_hash_mix(prompts->prompt_id[row[k]], (uint64_t)try),
-                               .temperature = p->temperature,
-                               .max_tokens = (uint32_t)p->max_tokens};
-        const mete_replies *got = mete_generate(cx, p->model, request, open);
-        size_t left = 0;
-        if (!got)
-            return METE_EIO;
-        for (size_t k = 0; k < open && !status; k++) {
-            const mete_reply *reply = mete_reply_at(got, k);
-            int found = 0;
-            if (reply->status == METE_VALID)
-                status = read_answer(cx, p, reply->text, out, row[k], &found);
-            if (!found)
-                row[left++] = row[k];
-        }
-        open = left;
-    }
+    if (!status)
+        status = ask_all(cx, &(struct asking){p->model, p->tries, p->max_tokens, p->temperature},
+                         message, prompts->prompt_id, rows, read_answer, &writing, &open);
     if (open && !status)
         mete_log(cx, 2, "no criteria for %zu of %zu prompts: the model's answers held none", open,
                  rows);
