@@ -27,8 +27,8 @@ typedef struct mete__loop_sinks {
     /* a sign that the reward is gamed: a line for people, and members of a JSON object (without its
      * braces) with the numbers behind it */
     void (*watch)(void *user, const char *text, const char *members);
-    /* a version of a generator's criteria, JSONL; told again, with the same bytes, when a resumed run
-     * makes it again */
+    /* a version of a generator's criteria, JSONL; told again, with the same bytes, when a resumed
+     * run makes it again */
     int (*rubric)(void *user, const char *path, uint64_t version, mete_text criteria,
                   mete_error *err);
     /* progress: stage name, iteration of total, and a few headline numbers to print */

@@ -4,11 +4,11 @@
  * question, more words than the middle one of all texts). A pair of which one text has a feature
  * votes for it when that one is preferred, against it otherwise, each by how sure the preference is
  * (2 p - 1). A feature that does not matter gets as many votes either way. In a group of n texts
- * that are all compared, of which k have it, for - against has then the variance k (n - k) (n + 1) /
- * 3, however often a text is in a pair (Wilcoxon's rank sum; 1 for a pair alone), so
- * z = (for - against) / sqrt(sum over groups) tells by how many standard deviations it does
- * (van Elteren 1960).
- * Each feature is also a program's check, so what is mined can be judged without a model. */
+ * that are all compared, of which k have it, for - against has then the variance
+ * k (n - k) (n + 1) / 3, however often a text is in a pair (Wilcoxon's rank sum; 1 for a pair
+ * alone), so z = (for - against) / sqrt(sum over groups) tells by how many standard deviations it
+ * does (van Elteren 1960). Each feature is also a program's check, so what is mined can be judged
+ * without a model. */
 #include <math.h>
 #include <mete/rubric.h>
 #include <mete/text.h>

@@ -9,10 +9,12 @@
  * With `model`, the model is shown the prompt, its criteria and the two, and writes the criteria
  * anew. Without, they are mined (mine.h): what one of the two has and the other has not is
  * proposed, and kept where the batch bears it out: of the labelled pairs among each group's highest
- * `top` at least `support` differ in it, and z >= sure. What the preferred one has becomes a criterion, what the other one has a
- * fault. With scope "all" each refinement adds the `add` that most groups propose (then the
- * surest) to the criteria of all prompts, and drops what it learnt before and is not borne out by
- * the batch any more; with "prompt" each prompt gets its own surest one. */
+ * `top` at least `support` differ in it, and z >= sure. What the preferred one has becomes a
+ * criterion, what the other one has a fault. With scope "all" each refinement adds the `add` that
+ * most groups propose (then the surest) to the criteria of all prompts, and drops what it learnt
+ * before and is not borne out by the batch any more; with "prompt" each prompt gets its own surest
+ * one.
+ */
 #include "learnt.h"
 #include "mine.h"
 #include "written.h"
@@ -24,7 +26,7 @@ enum { BEST, RANDOM };
 
 struct tail {
     mete_node *initial, *model;
-    int scope, pair;
+    int scope, pair, forms;
     int64_t add, most, support, tries, max_tokens;
     double top, sure, points, temperature;
     struct learnt learnt;
@@ -37,6 +39,8 @@ static const mete_option options[] = {
               "whether what is mined holds for all prompts or for its own"),
     METE_ENUM(struct tail, pair, BEST, "best|random",
               "the two of a group that are told apart: the best, or any (to compare with)"),
+    METE_BOOL(struct tail, forms, 0,
+              "also mine forms (numbers, lists, questions, length), not words alone"),
     METE_INT(struct tail, add, 1, 1, 100, "scope all: criteria added by a refinement, at most"),
     METE_INT(struct tail, most, 20, 1, 1000, "criteria mined or written, at most"),
     METE_REAL(struct tail, top, 0.5, 0.01, 1,
@@ -222,7 +226,8 @@ propose(void *user, uint32_t feature, int side)
 {
     struct proposing *w = user;
     const struct mine_votes *votes = &w->votes[feature];
-    if (w->known[feature] || side * mine_z(votes) <= 0 || !borne_out(w->tail, votes))
+    if (w->known[feature] || (feature < MINE_FORMS && !w->tail->forms) ||
+        side * mine_z(votes) <= 0 || !borne_out(w->tail, votes))
         return;
     if (w->groups)
         w->groups[feature]++;
@@ -243,7 +248,7 @@ mark_known(mete_ctx *cx, const struct proposing *w, const mete_rubric_table *tab
            size_t to, uint8_t *known)
 {
     for (uint32_t f = 0; f < w->mine->features; f++) {
-        mete_criterion would;
+        mete_criterion would = {0};
         known[f] = 0;
         if (!borne_out(w->tail, &w->votes[f]))
             continue;
@@ -270,7 +275,7 @@ still_good(const struct proposing *w, const mete_rubric_table *table, mete_crite
         const mete_criterion *c = &table->item[k];
         int stays = mete_text_is(c->source, "tail");
         for (uint32_t f = 0; stays && f < w->mine->features; f++) {
-            mete_criterion would;
+            mete_criterion would = {0};
             if (w->votes[f].pairs < (double)w->tail->support)
                 continue;
             if (!mine_criterion(cx, w->mine, f, 1, "", &would) &&
