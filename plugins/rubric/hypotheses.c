@@ -382,8 +382,8 @@ regress(const struct search *s, double *w)
         for (size_t k = 0; k < s->kept; k++) {
             double slope = s->p->ridge * w[k], curve = s->p->ridge;
             for (size_t i = 0; i < s->batch->pairs; i++) {
-                int v = s->vote[k][i];
-                if (!v || s->held[i])
+                double v = s->vote[k][i];
+                if (v == 0 || s->held[i])
                     continue;
                 double q = 1 / (1 + exp(-sum_of_votes(s, w, i)));
                 slope += v * (q - s->batch->pair_p[i]);
