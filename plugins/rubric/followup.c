@@ -3,8 +3,10 @@
  *
  * A line of the bank is a question with its options:
  *   {"question": "Do you like jokes?", "when": "topic", "options": [
- *       {"answer": "yes", "said": "wish.jokes", "criteria": [{"criterion": "is funny", "points": 1}]},
- *       {"answer": "no",  "said": "shun.jokes", "criteria": [{"criterion": "is funny", "points": -1}]}]}
+ *       {"answer": "yes", "said": "wish.jokes",
+ *        "criteria": [{"criterion": "is funny", "points": 1}]},
+ *       {"answer": "no", "said": "shun.jokes",
+ *        "criteria": [{"criterion": "is funny", "points": -1}]}]}
  * It is asked of prompts in which the pattern `when` matches (absent: of all). An option is the
  * answer where its pattern `said` matches in the column `answers`. Which answer counts:
  *   given    the one that is said; a question without one implies nothing
