@@ -185,6 +185,22 @@ def transformer():
     against("vocabulary head, forward and backward", lambda x: sum(x["head"]), 1)
 
 
+def other_gpt():
+    path = os.environ.get("METE_BENCH_GPT")
+    if not path:
+        print("skipped: the GPT-2 step of another program (name an executable by METE_BENCH_GPT; see docs/performance.md)")
+        return
+    turns = []
+    for _ in range(3):
+        ours = json.loads(once("./gpt", "step", "gpt.bin", "6")[1])
+        theirs = json.loads(once(path, "gpt.bin", "6")[1])
+        if max(abs(a - b) for a, b in zip(ours["loss"], theirs["loss"])) > 1e-3:
+            sys.exit(f"{path}: the losses differ")
+        turns.append((ours["forward"] + ours["backward"] + ours["update"], theirs["step"]))
+    line("GPT-2 step, 4 x 256, vocabulary 8192, 4 x 256 tokens, one thread", f"{1024e3 / median(a for a, _ in turns):,.0f} tokens/s",
+         median(b / a for a, b in turns), f"{os.path.basename(path)} ({1024e3 / median(b for _, b in turns):,.0f})", 4.2)
+
+
 def other_cartpole():
     path = os.environ.get("METE_BENCH_CARTPOLE")
     if not path:
@@ -213,5 +229,5 @@ def attribution():
 
 
 write_texts()
-for part in (boundary, other_cartpole, numbers, score, tape, learning, transformer, attribution, plugins, null_make):
+for part in (boundary, other_cartpole, numbers, score, tape, learning, transformer, other_gpt, attribution, plugins, null_make):
     part()
