@@ -75,8 +75,8 @@ static const char style[] =
     ".pair{display:grid;grid-template-columns:1fr 1fr;gap:0 1.4rem}"
     "@media(max-width:600px){body{padding:1rem .8rem 3rem}table{font-size:.82rem}th,td{padding:"
     ".2rem .35rem}.pair{grid-template-columns:1fr}}"
-    "@media print{body{max-width:none;padding:0}details{display:block}figure,.sample{break-inside:"
-    "avoid}}";
+    "@media print{body{max-width:none;padding:0;font-size:9pt}details{display:block}figure,.sample,"
+    "tr{break-inside:avoid}.wide{overflow:visible}th,td{padding:.2rem .35rem}}";
 
 const char *
 mete__page_name(const char *folder)
