@@ -31,6 +31,9 @@ $$(info notice: plugin $(2)/$(3) is left out; it needs $$(plugin_packages_$(2)_$
 endif
 endef
 kind_of = $(word 1,$(subst /, ,$(patsubst $(srcdir)/plugins/%,%,$(1))))
+# A header that is gone makes what included it anew, and is not made itself.
+$(srcdir)/plugins/%.h: ;
+
 $(foreach f,$(plugin_files),$(eval $(call plugin_rule,$(f),$(call kind_of,$(f)),$(basename $(notdir $(f))),$(f) $(call plugin_common,$(f)))))
 $(foreach d,$(plugin_folders),$(eval $(call plugin_rule,$(d),$(call kind_of,$(d)),$(notdir $(d)),$(wildcard $(d)/*.c $(dir $(d))common/*.c) $(call plugin_common,$(wildcard $(d)/*.c)))))
 
