@@ -151,6 +151,7 @@ def main():
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ask.add_argument("samples", nargs="*")
     ask.add_argument("--prompts", help="write the held-out prompts here")
+    ask.add_argument("--unseen", action="store_true", help="only of samples to prompts that no person answered")
     args = ask.parse_args()
     train, held = load()
     if args.prompts:
@@ -165,6 +166,8 @@ def main():
     readers = {slot: SlotReader(slot, data) for slot in SLOTS}
     print("%-44s %7s %7s %7s %9s" % ("", "error", "lost", "added", "distinct_2"))
 
+    known = {p for p, _ in train + held} if args.unseen else set()
+
     def line(name, pairs):
         print("%-44s %7.4f %7.4f %7.4f %9.4f" % ((name,) + judge(readers, pairs)), flush=True)
 
@@ -172,7 +175,7 @@ def main():
     for path in args.samples:
         with open(path, encoding="utf-8") as file:
             rows = [json.loads(row) for row in file]
-        line(path, [(r["prompt"], r["response"]) for r in rows if "response" in r])
+        line(path, [(r["prompt"], r["response"]) for r in rows if "response" in r and r["prompt"] not in known])
 
 
 if __name__ == "__main__":
