@@ -36,6 +36,7 @@ enum flag {
     FLAG_OVER,
     FLAG_METHOD,
     FLAG_TRIALS,
+    FLAG_RECORDS,
     FLAG_METRIC,
     FLAG_UNTIL,
     FLAG_CHECK,
@@ -62,6 +63,7 @@ static const struct option table[] = {
     {"sensitivity", required_argument, NULL, FLAG_IN},
     {"prompt", required_argument, NULL, FLAG_PROMPT},
     {"model", required_argument, NULL, FLAG_MODEL},
+    {"label", required_argument, NULL, FLAG_MODEL},
     {"n", required_argument, NULL, FLAG_N},
     {"temperature", required_argument, NULL, FLAG_TEMPERATURE},
     {"max-tokens", required_argument, NULL, FLAG_MAX_TOKENS},
@@ -76,9 +78,12 @@ static const struct option table[] = {
     {"method", required_argument, NULL, FLAG_METHOD},
     {"kind", required_argument, NULL, FLAG_METHOD},
     {"trials", required_argument, NULL, FLAG_TRIALS},
+    {"records", required_argument, NULL, FLAG_RECORDS},
     {"metric", required_argument, NULL, FLAG_METRIC},
     {"until", required_argument, NULL, FLAG_UNTIL},
     {"check", no_argument, NULL, FLAG_CHECK},
+    {"rows", no_argument, NULL, FLAG_CHECK},
+    {"held", no_argument, NULL, FLAG_NODES},
     {"report", no_argument, NULL, FLAG_REPORT},
     {"where", required_argument, NULL, FLAG_WHERE},
     {"sort", required_argument, NULL, FLAG_SORT},
@@ -243,6 +248,11 @@ take(mete__args *args, int flag, const char *value)
         if (!number(value, 1, 4096, &args->trials))
             return mete__misused(args->command,
                                  "--trials wants a whole number from 1 to 4096, not \"%s\"", value);
+        break;
+    case FLAG_RECORDS:
+        if (!number(value, 1, UINT32_MAX, &args->records))
+            return mete__misused(args->command, "--records wants a whole number from 1, not \"%s\"",
+                                 value);
         break;
     case FLAG_METHOD:
         args->method = value;

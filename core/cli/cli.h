@@ -41,7 +41,8 @@ typedef struct mete__args {
     size_t words, metrics;
     const char *method; /* of sweep, as is this, also of soup; 0: not given */
     uint64_t trials;
-    uint64_t until; /* of run and resume, as is this; 0: not given */
+    uint64_t records; /* of data; 0: not given */
+    uint64_t until;   /* of run and resume, as is this; 0: not given */
     bool report;
     const char **where; /* of runs, as are these */
     size_t wheres;
@@ -86,6 +87,7 @@ int mete__command_runs(int argc, char **argv);
 int mete__command_serve(int argc, char **argv);
 int mete__command_score(int argc, char **argv);
 int mete__command_generate(int argc, char **argv);
+int mete__command_data(int argc, char **argv);
 int mete__command_ablate(int argc, char **argv);
 int mete__command_sweep(int argc, char **argv);
 int mete__command_soup(int argc, char **argv);

@@ -32,6 +32,7 @@ static const struct command {
     {"serve", mete__command_serve, "answer reward requests over HTTP, in many protocols"},
     {"bench", mete__command_bench, "measure a reward on preference and benchmark files"},
     {"generate", mete__command_generate, "print what a policy or model answers to prompts"},
+    {"data", mete__command_data, "write samples as pairs or rows that a reward labels"},
     {"check", mete__command_check, "check a config and all it names, without running it"},
     {"plugins", mete__command_plugins, "list the plugins, or print the manual of one"},
     {"new", mete__command_new, "write the folder of a new plugin to start from"},

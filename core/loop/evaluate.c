@@ -14,6 +14,7 @@ mete__judged_free(mete__judged *judged)
         free(judged->shown[i].prompt);
         free(judged->shown[i].response);
     }
+    mete__lengths_free(&judged->lengths);
     *judged = (mete__judged){0};
 }
 
@@ -105,6 +106,46 @@ note_agreement(const mete__loop *loop, const mete_batch *batch, mete__judged *ou
 }
 
 static int
+note_lengths(const mete__loop *loop, const mete_batch *batch, mete__judged *out, mete_error *err)
+{
+    size_t nodes, columns = 1;
+    mete_node *const *node = mete__engine_nodes(loop->engine, &nodes);
+    for (size_t k = 0; k < nodes; k++)
+        columns += mete__belongs(node[k], loop->reward);
+    for (size_t i = 0; i < batch->episodes; i++) {
+        double *row = mete__lengths_add(&out->lengths, columns);
+        if (!row)
+            return mete_error_set(err, METE_ENOMEM, "out of memory");
+        *row++ = batch->step_begin[i + 1] - batch->step_begin[i];
+        for (size_t k = 0; k < nodes; k++) {
+            if (!mete__belongs(node[k], loop->reward))
+                continue;
+            const mete_scores *scores = mete__node_scores(node[k]);
+            *row++ = !scores || scores->status[i] ? NAN : scores->episode[i];
+        }
+    }
+    return METE_OK;
+}
+
+static void
+note_gains(mete__loop *loop, mete__judged *out)
+{
+    size_t nodes, column = 0;
+    mete_node *const *node = mete__engine_nodes(loop->engine, &nodes);
+    if (out != &loop->after || loop->before.lengths.columns != out->lengths.columns)
+        return;
+    for (size_t k = 0; k < nodes; k++) {
+        char name[METE__METRIC_NAME];
+        if (!mete__belongs(node[k], loop->reward))
+            continue;
+        double share = mete__length_free_gain(&loop->before.lengths, &out->lengths, ++column);
+        mete__metrics_name(node[k], loop->reward, name);
+        if (isfinite(share))
+            mete__metrics_add(&out->metrics, share, "eval/length_free_gain/%s", name);
+    }
+}
+
+static int
 judge_batch(mete__loop *loop, const mete_batch *batch, mete__judged *out, sums *s, mete_error *err)
 {
     int status = loop->reward ? mete__score(loop->engine, loop->reward, batch, err) : METE_OK;
@@ -114,7 +155,10 @@ judge_batch(mete__loop *loop, const mete_batch *batch, mete__judged *out, sums *
     if (loop->reward) {
         mete__metrics_nodes(&out->metrics, loop->engine, loop->reward, batch, "eval/");
         note_agreement(loop, batch, out);
-        status = mete__check_failed(loop, batch, &out->metrics, "eval/failed", err);
+        if (batch->response)
+            status = note_lengths(loop, batch, out, err);
+        if (!status)
+            status = mete__check_failed(loop, batch, &out->metrics, "eval/failed", err);
     }
     if (status)
         return status;
@@ -251,6 +295,8 @@ judge_episodes(mete__loop *loop, mete__judged *out, sums *s, mete_error *err)
         if (status)
             return status;
     }
+    if (loop->reward)
+        note_gains(loop, out);
     mete__engine_reset(loop->engine);
     mete__metrics_add(&out->metrics, (double)s->rows, "eval/episodes");
     if (s->rows)
@@ -307,12 +353,41 @@ mete__judged_save(const mete__judged *judged, const char *name, mete__checkpoint
     }
     snprintf(key, sizeof key, "judged/%s/value", name);
     int status = mete__checkpoint_add(to, key, METE_F64, n, value, err);
+    snprintf(key, sizeof key, "judged/%s/lengths", name);
+    if (!status && judged->lengths.rows)
+        status =
+            mete__checkpoint_add(to, key, METE_F64, judged->lengths.rows * judged->lengths.columns,
+                                 judged->lengths.row, err);
+    int64_t columns = (int64_t)judged->lengths.columns;
+    snprintf(key, sizeof key, "judged/%s/columns", name);
+    if (!status)
+        status = mete__checkpoint_add(to, key, METE_I64, 1, &columns, err);
     snprintf(key, sizeof key, "judged/%s/text", name);
     if (!status)
         status = mete__checkpoint_add(to, key, METE_U8, length, text, err);
     free(text);
     free(value);
     return status;
+}
+
+static int
+load_lengths(mete__judged *judged, const char *name, const mete__checkpoint *from, mete_error *err)
+{
+    char key[128];
+    size_t numbers = SIZE_MAX, one = 1;
+    snprintf(key, sizeof key, "judged/%s/lengths", name);
+    const double *from_row = mete__checkpoint_get(from, key, METE_F64, &numbers);
+    snprintf(key, sizeof key, "judged/%s/columns", name);
+    const int64_t *columns = mete__checkpoint_get(from, key, METE_I64, &one);
+    if (!from_row || !columns || *columns < 1)
+        return METE_OK;
+    for (size_t at = 0; numbers - at >= (size_t)*columns; at += (size_t)*columns) {
+        double *row = mete__lengths_add(&judged->lengths, (size_t)*columns);
+        if (!row)
+            return mete_error_set(err, METE_ENOMEM, "out of memory");
+        memcpy(row, from_row + at, (size_t)*columns * sizeof *row);
+    }
+    return METE_OK;
 }
 
 int
@@ -341,5 +416,5 @@ mete__judged_load(mete__judged *judged, const char *name, const mete__checkpoint
         shown->response = strdup(text < end ? text : "");
         text += text < end ? strlen(text) + 1 : 0;
     }
-    return METE_OK;
+    return load_lengths(judged, name, from, err);
 }

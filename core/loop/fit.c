@@ -406,27 +406,16 @@ fit_samples(mete__loop *loop, const mete__stage *stage, mete_error *err)
     if (status)
         return status;
     mete__metrics_nodes(&loop->metrics, loop->engine, loop->reward, batch, "");
-    const mete_scores *label = mete__node_scores(fit->label);
-    struct mete__work *w = label ? mete__work_for(loop, batch, err) : NULL;
-    if (!label)
-        return mete_error_set(err, METE_EPLUGIN, "%s: was not scored, so it labels nothing",
-                              fit->label->path);
+    struct mete__work *w = mete__pairs_label(loop, fit->label, &stage->objective, batch, err);
     if (!w)
         return err->code;
-    for (size_t i = 0; i < batch->episodes; i++)
-        w->valid[i] = !label->status[i] && !(batch->masked && batch->masked[i]);
-    if (!mete__pair_groups(w, &stage->objective, batch, label->episode) ||
-        !room_for(fit, w->units + 1))
+    if (!room_for(fit, w->units + 1))
         return mete_error_set(err, METE_ENOMEM, "out of memory for pairs");
     for (size_t k = 0; k < w->units; k++) {
         fit->pair_a[k] = w->unit[2 * k];
         fit->pair_b[k] = w->unit[2 * k + 1];
         fit->pair_p[k] = (double)w->unit_p[k];
     }
-    if (mete__compares(fit->label) &&
-        (status = mete__compare(fit->label, batch, fit->pair_a, fit->pair_b, w->units, fit->pair_p,
-                                err)))
-        return status;
     mete_batch with = *batch;
     with.pairs = w->units;
     with.pair_a = fit->pair_a;

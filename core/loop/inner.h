@@ -27,7 +27,8 @@ void mete__metrics_clear(mete__metrics *metrics);
 void mete__metrics_free(mete__metrics *metrics);
 /* The mean under a name, or NaN. */
 double mete__metrics_get(const mete__metrics *metrics, const char *name);
-/* Is `node` a reward at or below `root`, with scores of the last batch? */
+/* Is `node` a reward at or below `root`, and has it scores of the last batch? */
+bool mete__belongs(const mete_node *node, const mete_node *root);
 bool mete__measured(const mete_node *node, const mete_node *root);
 /* What such a node is called: its path below the root, "reward", "reward/safe/rubric". */
 #define METE__METRIC_NAME 520
@@ -305,10 +306,33 @@ typedef struct mete__shown {
 
 #define METE__SHOWN 3
 
+/* collect.c: the pairs that `objective` picks of a scored batch by the node's score, labelled by
+ * the node where it compares, as units of the running batch's work; NULL after an error. */
+struct mete__work *mete__pairs_label(mete__loop *loop, mete_node *label,
+                                     const mete__objective *objective, const mete_batch *batch,
+                                     mete_error *err);
+
+/* length.c: lengths of rows, and values of each, NaN where there is none: [rows x columns], the
+ * first column the length. */
+typedef struct mete__lengths {
+    double *row;
+    size_t columns, rows, room;
+} mete__lengths;
+
+/* One more row, to write; NULL: out of memory. */
+double *mete__lengths_add(mete__lengths *all, size_t columns);
+void mete__lengths_free(mete__lengths *all);
+/* The gain of a column's value within bins of like length, over its whole gain: 0 where answers
+ * only became longer, 1 where length had no part in it. NaN: no bin has rows of both, or nothing
+ * was gained. */
+double mete__length_free_gain(const mete__lengths *before, const mete__lengths *after,
+                              size_t column);
+
 typedef struct mete__judged {
     mete__metrics metrics;
     mete__shown shown[METE__SHOWN];
     size_t count;
+    mete__lengths lengths; /* of the rows, and what each node of the reward makes of them */
 } mete__judged;
 
 struct mete__loop {

@@ -59,6 +59,17 @@ int mete__loop_adopt(mete__loop *loop, const mete__checkpoint *from, mete_error 
 /* Makes the parameters, as they are now, known to the engine as the model "policy", and snapshots
  * taken by their names. An iteration does so itself. */
 void mete__loop_announce(mete__loop *loop);
+/* Samples as lines of JSON, in the form that a fit reads. */
+typedef struct mete__collect {
+    const char *label; /* the reward node that labels, by name or path; NULL: the root */
+    bool rows;         /* every sample with the node's value; else the best and the worst, by it, of
+                          each prompt's samples */
+    bool held;         /* of held-out prompts */
+    double temperature;
+} mete__collect;
+/* Appends those of one more batch, and adds their number to *records. */
+int mete__loop_collect(mete__loop *loop, const mete__collect *what, mete_buffer *out,
+                       uint64_t *records, mete_error *err);
 /* After the last iteration: a summary for people (before and after, samples, per-node rewards) and
  * the same as one JSON object. Caller frees with free(). */
 char *mete__loop_summary(const mete__loop *loop);

@@ -140,12 +140,18 @@ add_signals(mete__metrics *metrics, const mete_node *node, const mete_batch *bat
 }
 
 bool
-mete__measured(const mete_node *node, const mete_node *root)
+mete__belongs(const mete_node *node, const mete_node *root)
 {
     const mete_node *at = node;
     while (at && at != root)
         at = at->parent;
-    return at && node->kind == METE_KIND_REWARD && mete__node_scores(node);
+    return at && node->kind == METE_KIND_REWARD;
+}
+
+bool
+mete__measured(const mete_node *node, const mete_node *root)
+{
+    return mete__belongs(node, root) && mete__node_scores(node);
 }
 
 void
