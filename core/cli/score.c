@@ -29,7 +29,7 @@ static const char usage[] =
     "could\n"
     "not be scored has \"reward\":null, a \"status\" (failed, not_applicable, timed_out) and a\n"
     "\"reason\".\n\n"
-    "  --nodes   each node as an object: value, status, spread and signals\n"
+    "  --nodes   each node as an object: value, status, spread, signals and criteria\n"
     "  --strict  stop at the first record that cannot be read (exit code 2)\n"
     "  --json    the summary, on standard error, as one JSON object\n"
     "  --quiet   no summary\n";

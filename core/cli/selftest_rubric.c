@@ -40,7 +40,7 @@ well_formed(const mete_criterion *item, size_t k, mete_error *err)
     const char *fault = NULL;
     if (c->kind == METE_CRITERION_PROGRAM ? !c->check.length : !mete_text_trim(c->text).length)
         fault = c->kind == METE_CRITERION_PROGRAM ? "names no check" : "has no text";
-    else if (c->kind > METE_CRITERION_SUBGOAL)
+    else if (c->kind > METE_CRITERION_PARTS)
         fault = "is of a kind that does not exist";
     else if (c->kind == METE_CRITERION_ORDINAL && c->scale < 2)
         fault = "is a scale of less than two grades";

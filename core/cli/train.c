@@ -69,6 +69,13 @@ sink_sample(void *user, const char *json, size_t length, mete_error *err)
 }
 
 static int
+sink_criteria(void *user, const char *json, size_t length, mete_error *err)
+{
+    return mete__rundir_line(((mete__training *)user)->rundir, METE__RUN_CRITERIA, json, length,
+                             err);
+}
+
+static int
 append_buffer(mete__rundir *rundir, enum mete__run_file which, mete_buffer *out, mete_error *err)
 {
     int rc = out->status ? mete_error_set(err, out->status, "out of memory for metrics")
@@ -216,6 +223,7 @@ mete__training_open(mete__training *training)
                               .timing = sink_timing,
                               .numbers = sink_numbers,
                               .sample = sink_sample,
+                              .criteria = sink_criteria,
                               .event = sink_event,
                               .rubric = sink_rubric,
                               .watch = sink_watch,
@@ -418,6 +426,12 @@ mete__training_outputs(mete__training *training, mete_error *err)
         rc = mete__rundir_open(training->rundir, METE__RUN_CSV, err);
     if (!rc && training->options.tensorboard)
         rc = mete__rundir_open(training->rundir, METE__RUN_EVENTS, err);
+    size_t nodes, rubrics = 0;
+    mete_node *const *node = mete__engine_nodes(training->engine, &nodes);
+    for (size_t i = 0; i < nodes; i++)
+        rubrics += node[i]->kind == METE_KIND_RUBRIC;
+    if (!rc && rubrics)
+        rc = mete__rundir_open(training->rundir, METE__RUN_CRITERIA, err);
     return rc;
 }
 

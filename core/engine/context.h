@@ -31,7 +31,8 @@ typedef struct mete__result {
     double **signal;     /* [declareds], each by its level */
     const char **reason; /* [episodes], lazily; NULL: none */
     mete__note *note, *last_note;
-    char *state; /* [episodes x episode_size] working copies; NULL: none kept */
+    mete__graded *graded; /* [episodes], lazily; NULL: none */
+    char *state;          /* [episodes x episode_size] working copies; NULL: none kept */
     bool done;
 } mete__result;
 
@@ -129,6 +130,8 @@ typedef struct mete__node_private {
     size_t *criteria_slot; /* open-addressed index */
     size_t criteria_slots;
     uint64_t rubric_version; /* times it was refined */
+    uint64_t *left_out;      /* [lefts] sorted; see mete__rubric_leave_out */
+    size_t lefts;
     /* states of running episodes, open-addressed by episode id */
     uint64_t *state_id;
     uint8_t *state_used;
@@ -159,6 +162,8 @@ struct mete__engine {
     uint64_t iteration;
     bool timed;
     size_t noted; /* rows before it are worth mete_row_note */
+    bool graded;  /* grades are kept */
+    bool whole;   /* no criteria are left out */
     pthread_mutex_t lock;
     mete__errors *errors;              /* while opening */
     const char *clone_path, *clone_of; /* while a clone is built: its path, and the original's */
@@ -203,6 +208,9 @@ int mete__frame_partial(mete__frame *frame, mete_node *node, size_t k, double sh
                         mete_error *err);
 /* Where the chunk's values at a level begin in the frame's arrays. */
 size_t mete__chunk_at(const mete__chunk *chunk, mete_level level);
+/* grades.c: what a nested frame kept of a node's grades, into the rows of the outer one */
+void mete__grades_scatter(const mete__frame *from, mete__frame *to, const mete__chunk *chunk,
+                          const mete_node *node, const uint32_t *row, size_t count);
 /* secret.c */
 void mete__secrets_free(mete__node_private *private_);
 /* rubric.c */

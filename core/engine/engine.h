@@ -212,6 +212,29 @@ void mete__engine_notes(mete__engine *engine, size_t rows);
 /* Appends what the node noted of the row in the last mete__score, [{"text":...,"value":...},...];
  * false, and nothing, where that is nothing. */
 bool mete__node_notes(const mete_node *node, size_t row, mete_buffer *out);
+/* Grades of criteria (mete_grades_of) are kept of all rows from now on, or not. */
+void mete__engine_grades(mete__engine *engine, bool kept);
+/* What a row was graded by, and how; as mete_rubric_table and mete_grades have it. */
+typedef struct mete__graded {
+    size_t count;
+    const mete_criterion *item;
+    const double *points, *grade, *agreement;
+} mete__graded;
+/* Of the last mete__score; until mete__engine_reset. NULL: the node grades none, or none is kept.
+ */
+const mete__graded *mete__node_graded(const mete_node *node, size_t row);
+/* [{"criterion":..,"points":..,"grade":..},...]; those that are part of another say "part_of", its
+ * place in the list. */
+void mete__put_graded(mete_buffer *out, const mete__graded *graded);
+/* What makes a criterion the same as another: kind, check, target and text. */
+uint64_t mete__criterion_identity(const mete_criterion *criterion);
+/* A generator's criteria that are left out of prompts from now on, in place of those before:
+ * mete_hash_mix(prompt_id, identity) of each, copied; none where `count` is 0. None that others are
+ * part of. false: out of memory. */
+bool mete__rubric_leave_out(mete_node *node, const uint64_t *hash, size_t count);
+const uint64_t *mete__rubric_left_out(const mete_node *node, size_t *count);
+/* They are left out, as at first, or for a time are not. */
+void mete__engine_leaves_out(mete__engine *engine, bool leaves);
 /* Reason of a row that is not valid, or "". */
 const char *mete__node_reason(const mete_node *node, size_t row);
 /* `update` of every node that learns online, in tree order, with the scores of the last

@@ -105,6 +105,7 @@ node_free(mete_node *node)
     free(private_->model_vector);
     mete__secrets_free(private_);
     mete__criteria_free(private_);
+    free(private_->left_out);
     mete__states_free(private_);
     mete__arena_free(private_->memory);
     pthread_mutex_destroy(&private_->lock);

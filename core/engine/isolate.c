@@ -132,12 +132,23 @@ note_log(void *user, const char *path, int level, const char *text)
     note_put(NOTE_LOG, (uint64_t)level, 0, text, strlen(text));
 }
 
+/* Grades cross as findings, of the rows that become samples alone. */
+static void
+note_grades(const mete__graded *graded, const call *asked)
+{
+    for (size_t i = 0; graded && i < asked->noted && i < asked->batch->episodes; i++)
+        for (size_t k = 0; k < graded[i].count; k++) {
+            mete_text text = graded[i].item[k].text;
+            note_put(NOTE_FOUND, i, graded[i].grade[k], text.data, text.length);
+        }
+}
+
 static void
 answer(mete_node *node, call *asked)
 {
     mete__engine *engine = node->engine;
     mete__arena *arena = mete__scratch();
-    mete__arena_mark mark = mete__arena_marked(arena);
+    mete__arena_mark mark = mete__arena_marked(arena), kept = mete__arena_marked(engine->arena);
     mete__chunk chunk = {.all = *asked->batch, .reward = *asked->batch};
     mete__frame frame = {.engine = engine,
                          .batch = asked->batch,
@@ -146,6 +157,8 @@ answer(mete_node *node, call *asked)
                          .derived = asked->derived};
     engine->iteration = asked->iteration;
     engine->noted = asked->noted;
+    engine->graded = asked->noted > 0;
+    asked->result[node->private_->number].graded = NULL;
     for (size_t i = 0; i < node->private_->lives; i++)
         *node->private_->live[i].target = asked->live[i];
     self->region.used = asked->notes;
@@ -158,7 +171,9 @@ answer(mete_node *node, call *asked)
             note_put(NOTE_REASON, i, 0, reason[i], strlen(reason[i]));
     for (const mete__note *found = result->note; found; found = found->next)
         note_put(NOTE_FOUND, found->row, found->value, found->text, strlen(found->text));
+    note_grades(result->graded, asked);
     asked->notes_end = self->region.used;
+    mete__arena_release(engine->arena, kept);
     mete__arena_release(arena, mark);
     fflush(stdout);
     fflush(stderr);

@@ -259,6 +259,107 @@ unknown_prompts(const mete__node_private *private_, const mete_batch *batch, uin
     return count;
 }
 
+uint64_t
+mete__criterion_identity(const mete_criterion *c)
+{
+    uint64_t hash = mete_hash(c->kind, c->check.data, c->check.length);
+    hash = mete_hash(hash, c->target.data, c->target.length);
+    return mete_hash(hash, c->text.data, c->text.length);
+}
+
+void
+mete__engine_leaves_out(mete__engine *engine, bool leaves)
+{
+    engine->whole = !leaves;
+}
+
+static int
+by_value(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+bool
+mete__rubric_leave_out(mete_node *node, const uint64_t *hash, size_t count)
+{
+    mete__node_private *private_ = node->private_;
+    uint64_t *copy = count ? malloc(count * sizeof *copy) : NULL;
+    if (count && !copy)
+        return false;
+    if (count) {
+        memcpy(copy, hash, count * sizeof *copy);
+        qsort(copy, count, sizeof *copy, by_value);
+    }
+    free(private_->left_out);
+    private_->left_out = copy;
+    private_->lefts = count;
+    return true;
+}
+
+const uint64_t *
+mete__rubric_left_out(const mete_node *node, size_t *count)
+{
+    *count = node->private_->lefts;
+    return node->private_->left_out;
+}
+
+/* Takes what is left out from the prompt's criteria; how many stay. */
+static size_t
+leave_out(const mete__node_private *private_, uint64_t prompt, mete_criterion *item, uint64_t *key,
+          size_t count, int32_t *place)
+{
+    size_t stay = 0;
+    for (size_t k = 0; k < count; k++) {
+        uint64_t hash = mete_hash_mix(prompt, mete__criterion_identity(&item[k]));
+        if (bsearch(&hash, private_->left_out, private_->lefts, sizeof hash, by_value))
+            continue;
+        place[k] = (int32_t)stay;
+        item[stay] = item[k];
+        key[stay] = key[k];
+        if ((size_t)item[k].parent < k)
+            item[stay].parent = place[item[stay].parent];
+        stay++;
+    }
+    return stay;
+}
+
+/* Is criterion k part of one before it? */
+static bool
+is_part(const mete_criterion *item, size_t k)
+{
+    size_t parent = (size_t)item[k].parent; /* -1 is past all */
+    return parent < k && item[parent].kind == METE_CRITERION_PARTS;
+}
+
+/* What each criterion of a prompt adds to its sum, in out [count]. */
+static int
+weigh(mete_ctx *cx, const mete_criterion *item, size_t count, double *out)
+{
+    double *parts = mete__arena_zero(cx->arena, (count + 1) * sizeof *parts);
+    if (!parts)
+        return mete_fail(cx, METE_ENOMEM, "out of memory for criteria");
+    for (size_t k = 0; k < count; k++) {
+        if (!is_part(item, k))
+            continue;
+        if (item[k].points < 0)
+            return mete_fail(cx, METE_EDATA,
+                             "criterion '%.*s' is part of another and has %g points",
+                             (int)(item[k].text.length < 60 ? item[k].text.length : 60),
+                             item[k].text.data, item[k].points);
+        parts[item[k].parent] += item[k].points;
+    }
+    for (size_t k = 0; k < count; k++) {
+        if (item[k].kind == METE_CRITERION_PARTS && parts[k] <= 0)
+            return mete_fail(cx, METE_EDATA, "criterion '%.*s' has no part of any weight",
+                             (int)(item[k].text.length < 60 ? item[k].text.length : 60),
+                             item[k].text.data);
+        out[k] = is_part(item, k) ? out[item[k].parent] * (item[k].points / parts[item[k].parent])
+                                  : item[k].points;
+    }
+    return METE_OK;
+}
+
 static mete_rubric_table *
 collect(mete_ctx *cx, const mete__node_private *private_, const mete_batch *batch)
 {
@@ -269,23 +370,42 @@ collect(mete_ctx *cx, const mete__node_private *private_, const mete_batch *batc
         total += private_->criteria[lookup(private_, batch->prompt_id[batch->group[g]]) - 1].count;
     mete_criterion *item = mete__arena_take(cx->arena, (total + 1) * sizeof *item);
     uint64_t *key = mete__arena_take(cx->arena, (total + 1) * sizeof *key);
-    if (!table || !first || !item || !key)
+    double *points = mete__arena_take(cx->arena, (total + 1) * sizeof *points);
+    if (!table || !first || !item || !key || !points) {
+        mete_fail(cx, METE_ENOMEM, "out of memory for criteria");
         return NULL;
+    }
     for (size_t g = 0; g < batch->groups; g++) {
         const mete__criteria_entry *entry =
             &private_->criteria[lookup(private_, batch->prompt_id[batch->group[g]]) - 1];
-        if (entry->count) {
-            memcpy(item + first[g], entry->item, entry->count * sizeof *item);
-            memcpy(key + first[g], entry->key, entry->count * sizeof *key);
+        size_t count = entry->count;
+        if (count) {
+            memcpy(item + first[g], entry->item, count * sizeof *item);
+            memcpy(key + first[g], entry->key, count * sizeof *key);
         }
-        first[g + 1] = first[g] + (uint32_t)entry->count;
+        if (weigh(cx, item + first[g], count, points + first[g]))
+            return NULL;
+        if (private_->lefts && !cx->engine->whole) {
+            int32_t *place = mete__arena_take(cx->arena, (count + 1) * sizeof *place);
+            if (!place) {
+                mete_fail(cx, METE_ENOMEM, "out of memory for criteria");
+                return NULL;
+            }
+            count = leave_out(private_, entry->prompt_id, item + first[g], key + first[g], count,
+                              place);
+            if (weigh(cx, item + first[g], count, points + first[g]))
+                return NULL;
+        }
+        first[g + 1] = first[g] + (uint32_t)count;
     }
+    total = first[batch->groups];
     *table = (mete_rubric_table){.size = sizeof *table,
                                  .stride = sizeof *item,
                                  .count = total,
                                  .item = item,
                                  .first = first,
-                                 .key = key};
+                                 .key = key,
+                                 .points = points};
     return table;
 }
 
@@ -308,8 +428,8 @@ mete_rubric_of(mete_ctx *cx, mete_node *node, const mete_batch *batch)
     size_t count = unknown_prompts(private_, batch, row);
     if (count)
         status = generate(cx, node, batch, row, count);
-    if (!status && !(table = collect(cx, private_, batch)))
-        mete_fail(cx, METE_ENOMEM, "out of memory for criteria");
+    if (!status)
+        table = collect(cx, private_, batch);
     pthread_mutex_unlock(&private_->lock);
     return table;
 }

@@ -64,6 +64,7 @@ result_make(mete__frame *frame, const mete_node *node, mete__result *result)
         scores->spread = mete__arena_zero(arena, batch->episodes * sizeof(double));
     result->reason = NULL;
     result->note = result->last_note = NULL;
+    result->graded = NULL;
     result->signal = mete__arena_take(arena, node->declareds * sizeof *result->signal);
     if (!scores->episode || !scores->status || !result->signal || (node->per_step && !scores->step))
         return false;
@@ -611,6 +612,7 @@ scatter(const mete__frame *from, mete__frame *to, const mete__chunk *chunk, cons
     mete__result *target = &to->result[node->private_->number];
     if (!source->done)
         return;
+    mete__grades_scatter(from, to, chunk, node, row, count);
     for (size_t i = 0; i < count; i++) {
         size_t at = chunk->row + row[i];
         target->scores.episode[at] = source->scores.episode[i];

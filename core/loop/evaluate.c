@@ -315,9 +315,13 @@ mete__evaluate(mete__loop *loop, mete__judged *out, mete_error *err)
 {
     sums said = {0}, given = {0};
     mete__judged_free(out);
+    mete__engine_leaves_out(loop->engine, false); /* held-out episodes mean the same in any stage */
     int status = judge_episodes(loop, out, &said, err);
     mete_buffer_free(&said.pairs);
-    return !status && loop->evaluate_responses ? weigh_texts(loop, out, &given, err) : status;
+    if (!status && loop->evaluate_responses)
+        status = weigh_texts(loop, out, &given, err);
+    mete__engine_leaves_out(loop->engine, true);
+    return status;
 }
 
 /* ---- kept with a checkpoint, so that a resumed run can still say what changed ---------------- */

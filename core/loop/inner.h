@@ -67,8 +67,10 @@ typedef struct mete__rollout {
     const float *observation, *final_observation;
     struct mete__observe *observe; /* NULL: the environment's own */
     struct mete__tasks *tasks;     /* which tasks lanes are given, or NULL: in turn; the loop's */
-    struct mete__kept *kept;       /* columns of several steps; NULL: none but signals */
-    struct mete__talks *talks;     /* conversations, or NULL */
+    const uint64_t *only;          /* [onlys] the tasks there are, in turn; NULL: all; the loop's */
+    size_t onlys;
+    struct mete__kept *kept;   /* columns of several steps; NULL: none but signals */
+    struct mete__talks *talks; /* conversations, or NULL */
 } mete__rollout;
 
 int mete__rollout_open(mete__rollout *rollout, mete__engine *engine, mete_node *environment,
@@ -287,9 +289,10 @@ typedef struct mete__snapshot_spec {
 struct mete__fit;
 typedef struct mete__stage {
     char *name;
-    struct mete__fit *fit; /* do = "fit" or "refine", else NULL */
-    bool evaluate;         /* do = "evaluate" */
-    uint64_t first, count; /* iterations [first, first + count) of the run */
+    struct mete__fit *fit;               /* do = "fit" or "refine", else NULL */
+    bool evaluate;                       /* do = "evaluate" */
+    struct mete__curriculum *curriculum; /* or NULL */
+    uint64_t first, count;               /* iterations [first, first + count) of the run */
     mete__objective objective;
     mete__optimiser optimiser; /* settings; moments are the loop's */
     mete__schedule rate;
@@ -365,6 +368,9 @@ struct mete__loop {
     struct mete__attribution *attribution; /* made when first wanted */
     struct mete__watch *watch;             /* or NULL */
     struct mete__timing *timing;           /* made with the first iteration */
+    uint64_t *chosen;                      /* the curriculum's tasks, train.only; or NULL */
+    uint64_t criteria_every;               /* 0: no statistics of criteria */
+    struct mete__criteria_stats *criteria; /* made when first wanted */
 };
 
 /* One pass of the objective over a batch; metrics are added. */
@@ -445,6 +451,31 @@ int mete__attribute_advantage(mete__loop *loop, const mete__stage *stage, const 
 void mete__attribution_free(struct mete__attribution *attribution);
 int mete__attribution_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err);
 int mete__attribution_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err);
+
+/* ---- criteria: what they tell ---------------------------------------------------------------- */
+
+#define METE__CRITERIA_TOLD 200 /* of a node, the most seen, one by one */
+
+/* Adds the grades of the last scored batch. */
+int mete__criteria_take(mete__loop *loop, const mete_batch *batch, mete_error *err);
+/* Every run.criteria_every iterations, and after the last: metrics, and a line for sinks.criteria;
+ * then the statistics begin anew. */
+int mete__criteria_tell(mete__loop *loop, bool last, mete_error *err);
+void mete__criteria_stats_free(struct mete__criteria_stats *stats);
+int mete__criteria_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err);
+int mete__criteria_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err);
+
+/* ---- curriculum: which tasks and criteria a stage learns from -------------------------------- */
+
+/* `curriculum` of a stage; NULL: it has none. */
+struct mete__curriculum *mete__curriculum_read(mete__loop *loop, mete__value *group,
+                                               mete__errors *errors);
+void mete__curriculum_check(const mete__loop *loop, const mete__stage *stage, mete__errors *errors);
+/* A stage begins: what the one before chose is forgotten; measures, chooses, and adds metrics. */
+int mete__curriculum_begin(mete__loop *loop, const mete__stage *stage, mete_error *err);
+int mete__curriculum_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err);
+int mete__curriculum_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err);
+void mete__curriculum_free(mete__loop *loop);
 
 /* ---- timing ---------------------------------------------------------------------------------- */
 

@@ -47,6 +47,10 @@ mete__loop_save(const mete__loop *loop, mete__checkpoint *to, mete_error *err)
     if (!status)
         status = mete__attribution_save(loop, to, err);
     if (!status)
+        status = mete__criteria_save(loop, to, err);
+    if (!status)
+        status = mete__curriculum_save(loop, to, err);
+    if (!status)
         status = mete__watch_save(loop, to, err);
     if (!status)
         status = mete__engine_save(loop->engine, to, err);
@@ -114,6 +118,10 @@ mete__loop_load(mete__loop *loop, const mete__checkpoint *from, mete_error *err)
         status = mete__judged_load(&loop->after, "after", from, err);
     if (!status)
         status = mete__attribution_load(loop, from, err);
+    if (!status)
+        status = mete__criteria_load(loop, from, err);
+    if (!status)
+        status = mete__curriculum_load(loop, from, err);
     if (!status)
         status = mete__watch_load(loop, from, err);
     if (!status)

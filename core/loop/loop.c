@@ -373,6 +373,7 @@ check_use(mete__loop *loop, mete__errors *errors)
                 "value head",
                 stage->name, loop->policy->plugin->as.head.name);
         check_terms(loop, stage, errors);
+        mete__curriculum_check(loop, stage, errors);
     }
 }
 
@@ -394,6 +395,7 @@ check_words(mete__config *config, mete__errors *errors)
                                            "max_failed",
                                            "samples_every",
                                            "attribution_every",
+                                           "criteria_every",
                                            "metrics"};
     mete__value *root = mete__config_root(config), *run = mete__value_get(root, "run");
     for (size_t i = 0; i < sizeof word / sizeof *word; i++)
@@ -408,7 +410,7 @@ check_words(mete__config *config, mete__errors *errors)
         mete__value_get(run, run_word[i]);
     mete__value_unknown(run,
                         "seed out threads iterations checkpoint_every checkpoint_seconds keep "
-                        "max_failed samples_every attribution_every metrics",
+                        "max_failed samples_every attribution_every criteria_every metrics",
                         errors);
 }
 
@@ -441,6 +443,7 @@ mete__loop_new(mete__engine *engine, mete__config *config, const mete__loop_sink
     loop->engine = engine;
     loop->config = config;
     mete__engine_measure(engine, take_metric, loop);
+    mete__engine_grades(engine, true);
     if (sinks)
         loop->sinks = *sinks;
     loop->policy = mete__engine_policy(engine);
@@ -481,6 +484,7 @@ mete__loop_free(mete__loop *loop)
         mete__rollout_close(&loop->train);
     if (loop->held.environment)
         mete__rollout_close(&loop->held);
+    mete__curriculum_free(loop);
     for (size_t i = 0; i < loop->stages; i++) {
         free(loop->stage[i].name);
         free(loop->stage[i].responses);
@@ -500,6 +504,7 @@ mete__loop_free(mete__loop *loop)
     mete__judged_free(&loop->after);
     mete__work_free(loop->work);
     mete__attribution_free(loop->attribution);
+    mete__criteria_stats_free(loop->criteria);
     mete__watch_free(loop->watch);
     mete__timing_free(loop->timing);
     free(loop->parameter);
@@ -660,6 +665,8 @@ train_once(mete__loop *loop, const mete__stage *stage, mete_error *err)
     if (!status && scored)
         mete__metrics_nodes(&loop->metrics, loop->engine, loop->reward, batch, "");
     if (!status && scored)
+        status = mete__criteria_take(loop, batch, err);
+    if (!status && scored)
         status = mete__attribute_scores(loop, batch, err);
     mete__timing_lap(loop, METE__LAP_ATTRIBUTION);
     mete__engine_notes(loop->engine, 0);
@@ -734,6 +741,8 @@ mete__loop_step(mete__loop *loop, mete_error *err)
     int status = take_snapshots(loop, begins ? stage : NULL, err);
     if (!status)
         status = evaluate_if_due(loop, begins ? stage : NULL, false, err);
+    if (!status && begins && loop->policy)
+        status = mete__curriculum_begin(loop, stage, err);
     mete__timing_lap(loop, METE__LAP_EVALUATE);
     if (!status)
         status = stage->fit        ? mete__fit_once(loop, stage, &stop, err)
@@ -752,6 +761,8 @@ mete__loop_step(mete__loop *loop, mete_error *err)
         status = evaluate_if_due(loop, NULL, true, err);
         mete__timing_lap(loop, METE__LAP_EVALUATE);
     }
+    if (!status)
+        status = mete__criteria_tell(loop, last, err);
     mete__timing_usage(loop);
     if (!status)
         status = write_metrics(loop, stage, err);

@@ -23,6 +23,8 @@ typedef struct mete__loop_sinks {
     /* one JSON object an iteration of where time and requests went */
     int (*timing)(void *user, const char *json, size_t length, mete_error *err);
     int (*sample)(void *user, const char *json, size_t length, mete_error *err);
+    /* one JSON object a rubric, each time its criteria's statistics are told */
+    int (*criteria)(void *user, const char *json, size_t length, mete_error *err);
     void (*event)(void *user, const char *kind, const char *text);
     /* a sign that the reward is gamed: a line for people, and members of a JSON object (without its
      * braces) with the numbers behind it */

@@ -171,7 +171,9 @@ start_lanes(mete__rollout *r, mete_error *err)
     for (size_t i = 0; i < r->lanes; i++) {
         r->moved->episode[i] = first + i + 1;
         uint64_t task = r->collected * prompts + i / r->together;
-        r->moved->task[i] = r->tasks ? mete__tasks_at(r->tasks, task) : task;
+        r->moved->task[i] = r->onlys   ? r->only[task % r->onlys]
+                            : r->tasks ? mete__tasks_at(r->tasks, task)
+                                       : task;
         r->age[i] = 0;
     }
     /* Auto-reset ids leave the range of any later batch alone. */
@@ -187,7 +189,7 @@ start_lanes(mete__rollout *r, mete_error *err)
                         .lane = r->lane,
                         .episode = r->moved->episode,
                         .task = r->moved->task,
-                        .counted = r->given || r->tasks};
+                        .counted = r->given || r->tasks || r->onlys};
     return mete__environment_reset(r->environment, &reset, r->now, err);
 }
 

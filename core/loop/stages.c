@@ -124,8 +124,10 @@ read_stage(mete__loop *loop, mete__value *group, mete__errors *errors)
     const char *against = mete__value_string(group, "against", NULL, errors);
     stage->against = against ? strdup(against) : NULL;
     read_temperature(group, &stage->temperature, errors);
+    stage->curriculum = mete__curriculum_read(loop, group, errors);
     mete__value_unknown(
-        group, "do name iterations objective optimiser responses against temperature", errors);
+        group, "curriculum do name iterations objective optimiser responses against temperature",
+        errors);
 }
 
 static void
@@ -248,6 +250,8 @@ mete__stages_read(mete__loop *loop, mete__errors *errors)
     loop->attribution_every =
         run ? (uint64_t)mete__value_int(run, "attribution_every", 50, 0, INT64_MAX / 4, errors)
             : 50;
+    loop->criteria_every =
+        run ? (uint64_t)mete__value_int(run, "criteria_every", 50, 0, INT64_MAX / 4, errors) : 50;
     loop->samples_every =
         run ? (uint64_t)mete__value_int(run, "samples_every", 25, 0, INT64_MAX / 4, errors) : 25;
 }

@@ -230,7 +230,7 @@ put_reasons(mete_buffer *out, mete_node *const *node, size_t nodes, size_t row)
     mete_buffer_string(out, count ? "}" : "");
 }
 
-/* What nodes noted of the row: a judge's criteria, say. */
+/* What nodes noted of the row, and how far it holds. */
 static void
 put_notes(mete_buffer *out, mete_node *const *node, size_t nodes, size_t row)
 {
@@ -245,6 +245,23 @@ put_notes(mete_buffer *out, mete_node *const *node, size_t nodes, size_t row)
             mete_buffer_append(out, notes.data, notes.length);
         }
         mete_buffer_free(&notes);
+    }
+    mete_buffer_string(out, count ? "}" : "");
+}
+
+/* The criteria each rubric judged the row by, and how far they are met. */
+static void
+put_criteria(mete_buffer *out, mete_node *const *node, size_t nodes, size_t row)
+{
+    size_t count = 0;
+    for (size_t k = 0; k < nodes; k++) {
+        const mete__graded *graded = mete__node_graded(node[k], row);
+        if (!graded)
+            continue;
+        mete_buffer_string(out, count++ ? "," : ",\"criteria\":{");
+        mete_json_put_text(out, mete_text_from(node[k]->path));
+        mete_buffer_byte(out, ':');
+        mete__put_graded(out, graded);
     }
     mete_buffer_string(out, count ? "}" : "");
 }
@@ -296,6 +313,7 @@ mete__loop_samples(mete__loop *loop, const mete_batch *batch, mete_error *err)
         mete_json_put_text(&out, batch->response[i]);
         put_values(&out, node, nodes, i);
         put_reasons(&out, node, nodes, i);
+        put_criteria(&out, node, nodes, i);
         put_notes(&out, node, nodes, i);
         put_steps(&out, batch, node, nodes, i);
         mete_buffer_string(&out, "}");

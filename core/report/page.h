@@ -26,8 +26,9 @@ typedef struct mete__story {
     size_t count, room;
     mete__stage_mark *stage;
     size_t stages;
-    double last;                                  /* iteration, counted from 0 */
-    mete_buffer config, journal, samples, timing; /* the files, their ends where they are long */
+    double last; /* iteration, counted from 0 */
+    /* the files, their ends where they are long */
+    mete_buffer config, journal, samples, criteria, timing;
     enum { METE__STORY_CUT, METE__STORY_RUNS, METE__STORY_WAITS, METE__STORY_ENDED } state;
 } mete__story;
 
@@ -76,6 +77,8 @@ void mete__page_goodhart(mete_buffer *out, const mete__story *story);
 void mete__page_failures(mete_buffer *out, const mete__story *story);
 void mete__page_costs(mete_buffer *out, const mete__story *story);
 void mete__page_machine(mete_buffer *out, const mete__story *story);
+/* Statistics of criteria (criteria.c); empty where there are none. */
+void mete__page_criteria(mete_buffer *out, const mete__story *story);
 /* The best and the worst of the last samples (samples.c). */
 void mete__page_samples(mete_buffer *out, const mete__story *story);
 

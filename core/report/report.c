@@ -329,6 +329,7 @@ mete__report_run(const char *folder, mete_buffer *out, mete_error *err)
     mete__page_failures(out, &story);
     put_events(out, &story);
     put_all_charts(out, &story);
+    mete__page_criteria(out, &story);
     mete__page_samples(out, &story);
     mete__page_costs(out, &story);
     mete__page_machine(out, &story);

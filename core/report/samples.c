@@ -124,14 +124,15 @@ put_response(mete_buffer *out, const mete_json *json)
 
 /* ---- one sample ------------------------------------------------------------------------------ */
 
-/* What nodes noted: a judge's criteria, each with how far it is met. */
+/* A list a node of what was found and how far it holds: criteria and their grades, or what a node
+ * noted. */
 static void
-put_notes(mete_buffer *out, const mete_json *notes)
+put_findings(mete_buffer *out, const mete_json *nodes, const char *text, const char *value)
 {
-    for (const mete_json *m = mete_json_first(notes); m; m = mete_json_next(m)) {
+    for (const mete_json *m = mete_json_first(nodes); m; m = mete_json_next(m)) {
         mete_buffer_string(out, "<ul class=criteria>");
         for (const mete_json *n = mete_json_first(m); n; n = mete_json_next(n)) {
-            double met = mete_json_number(mete_json_get(n, "value"));
+            double met = mete_json_number(mete_json_get(n, value));
             mete_buffer_string(out, "<li>");
             if (met >= 1)
                 mete_buffer_string(out, "<b class=up>met</b> ");
@@ -139,7 +140,9 @@ put_notes(mete_buffer *out, const mete_json *notes)
                 mete_buffer_string(out, "<b class=down>not met</b> ");
             else if (isfinite(met))
                 mete_buffer_format(out, "<b>%.0f%% met</b> ", 100 * met);
-            mete__page_text(out, mete_json_text(mete_json_get(n, "text")));
+            else
+                mete_buffer_string(out, "<b>not known</b> ");
+            mete__page_text(out, mete_json_text(mete_json_get(n, text)));
             mete_buffer_string(out, " <span class=soft>");
             mete__page_text(out, mete_json_key(m));
             mete_buffer_string(out, "</span></li>");
@@ -156,7 +159,8 @@ put_sample(mete_buffer *out, const struct sample *sample)
     mete__page_text(out, mete_json_text(mete_json_get(json, "prompt")));
     mete_buffer_string(out, "</p>");
     put_response(out, json);
-    put_notes(out, mete_json_get(json, "notes"));
+    put_findings(out, mete_json_get(json, "criteria"), "criterion", "grade");
+    put_findings(out, mete_json_get(json, "notes"), "text", "value");
     const mete_json *nodes = mete_json_get(json, "nodes"), *why = mete_json_get(json, "why");
     for (const mete_json *m = mete_json_first(nodes); m; m = mete_json_next(m)) {
         mete_buffer_string(out, "<span class=chip>");

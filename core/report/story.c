@@ -186,6 +186,7 @@ mete__story_read(const char *folder, mete__story *out, mete_error *err)
     read_other(out, "config.cfg", &out->config);
     read_other(out, "journal.jsonl", &out->journal);
     read_other(out, "samples.jsonl", &out->samples);
+    read_other(out, "criteria.jsonl", &out->criteria);
     read_other(out, "timing.jsonl", &out->timing);
     read_state(out);
     int status = read_metrics(out, err);
@@ -209,6 +210,7 @@ mete__story_free(mete__story *story)
     mete_buffer_free(&story->config);
     mete_buffer_free(&story->journal);
     mete_buffer_free(&story->samples);
+    mete_buffer_free(&story->criteria);
     mete_buffer_free(&story->timing);
     *story = (mete__story){0};
 }

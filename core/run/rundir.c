@@ -21,11 +21,11 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *const file_name[METE__RUN_FILES] = {"metrics.jsonl", "samples.jsonl",
-                                                       "metrics.csv",   "events.out.tfevents.mete",
-                                                       "timing.jsonl",  "journal.jsonl"};
-const char *const mete__rundir_mark_name[METE__RUN_MARKED] = {"metrics_bytes", "samples_bytes",
-                                                              "csv_bytes", "events_bytes"};
+static const char *const file_name[METE__RUN_FILES] = {
+    "metrics.jsonl",  "samples.jsonl", "metrics.csv",  "events.out.tfevents.mete",
+    "criteria.jsonl", "timing.jsonl",  "journal.jsonl"};
+const char *const mete__rundir_mark_name[METE__RUN_MARKED] = {
+    "metrics_bytes", "samples_bytes", "csv_bytes", "events_bytes", "criteria_bytes"};
 
 struct mete__rundir {
     char folder[PATH_MAX];

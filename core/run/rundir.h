@@ -5,6 +5,7 @@
  *   metrics.jsonl   one object an iteration
  *   samples.jsonl   prompts, responses, node scores
  *   rubrics/NODE/N.jsonl   versions of criteria that were refined, 0 the first
+ *   criteria.jsonl  statistics of criteria, one object a rubric each time; where there are rubrics
  *   timing.jsonl    where time and requests went, one object an iteration
  *   metrics.csv, events.out.tfevents.mete   where asked for, see outputs.h
  *   checkpoints/    see checkpoint.h
@@ -29,6 +30,7 @@ enum mete__run_file {
     METE__RUN_SAMPLES,
     METE__RUN_CSV,
     METE__RUN_EVENTS,
+    METE__RUN_CRITERIA,
     METE__RUN_MARKED,
     METE__RUN_TIMING = METE__RUN_MARKED,
     METE__RUN_JOURNAL,
@@ -52,7 +54,7 @@ int mete__rundir_event(mete__rundir *rundir, const char *kind, const char *text,
 /* Writes a file of the folder whole, in place of one that is there: `name` may begin with folders,
  * which are made. */
 int mete__rundir_file(mete__rundir *rundir, const char *name, mete_text content, mete_error *err);
-/* Opens metrics.csv or the event file, which are not without it. */
+/* Opens metrics.csv, the event file or criteria.jsonl, which are not without it. */
 int mete__rundir_open(mete__rundir *rundir, enum mete__run_file which, mete_error *err);
 /* Appends one finished JSON object, without the newline. */
 int mete__rundir_line(mete__rundir *rundir, enum mete__run_file which, const char *json,

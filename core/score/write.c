@@ -43,6 +43,7 @@ mete__score_open(mete__report_sum *sum, mete__engine *engine, bool full)
     mete_node *const *node = mete__engine_nodes(engine, &count);
     const mete_node *root = mete__engine_reward(engine);
     sum->full = full;
+    mete__engine_grades(engine, full);
     sum->shown = calloc(count + 1, sizeof *sum->shown);
     if (!sum->shown)
         return false;
@@ -161,7 +162,7 @@ put_reason(mete_buffer *out, const char *status, const char *reason)
     }
 }
 
-/* {"value":..,"status":..,"spread":..,"signals":{..}} */
+/* {"value":..,"status":..,"spread":..,"signals":{..},"criteria":[..]} */
 static void
 put_full(const mete__shown *shown, size_t row, mete_buffer *out)
 {
@@ -187,7 +188,13 @@ put_full(const mete__shown *shown, size_t row, mete_buffer *out)
         mete_buffer_byte(out, ':');
         mete_json_put_number(out, signal[row]);
     }
-    mete_buffer_string(out, any ? "}}" : "}");
+    mete_buffer_string(out, any ? "}" : "");
+    const mete__graded *graded = mete__node_graded(node, row);
+    if (graded) {
+        mete_buffer_string(out, ",\"criteria\":");
+        mete__put_graded(out, graded);
+    }
+    mete_buffer_byte(out, '}');
 }
 
 static void

@@ -46,7 +46,7 @@ METE_API int mete_signal(mete_ctx *cx, const char *name, mete_level level, mete_
 METE_API double *mete_out(mete_scores *out, int handle);
 /* For people who read a sample: what this node found in `row` of the batch being scored, such as a
  * criterion, and how far it holds (0: not, 1: wholly). Kept, with the text copied, of the few rows
- * that become samples; of all others nothing is done. Of an isolated node nothing is kept. */
+ * that become samples; of all others nothing is done. Grades of criteria go to mete_grades_of. */
 METE_API void mete_row_note(mete_ctx *cx, size_t row, mete_text text, double value);
 /* Declares, in `open`, that this node states a spread. */
 METE_API void mete_spread(mete_ctx *cx);

@@ -17,7 +17,9 @@ typedef enum mete_criterion_kind {
     METE_CRITERION_QUESTION, /* a question whose answer fixes the context */
     METE_CRITERION_TERM,
     METE_CRITERION_FACTOR,
-    METE_CRITERION_SUBGOAL
+    METE_CRITERION_SUBGOAL,
+    METE_CRITERION_PARTS /* nothing decides it: the mean of those that name it as their parent,
+                            weighted by their points */
 } mete_criterion_kind;
 
 /* One criterion. Texts are borrowed when added (the host copies them). */
@@ -30,7 +32,8 @@ typedef struct mete_criterion {
     mete_text check;  /* PROGRAM: contains, not_contains, regex, not_regex, count, number, length */
     mete_text target; /* the check's argument, see the reward `rubric` */
     int32_t scale;    /* ORDINAL: number of grades */
-    int32_t parent;   /* index of the criterion this one is part of, or -1 */
+    int32_t parent;   /* index of the one before it of kind PARTS that this is part of; any other
+                         number: of none. Parts have no negative points, and not all 0 */
     mete_text source; /* where it came from */
 } mete_criterion;
 
@@ -51,9 +54,29 @@ typedef struct mete_rubric_table {
     const mete_criterion *item;
     const uint32_t *first; /* [groups + 1] */
     const uint64_t *key;   /* [count] hash of kind, check and target: equal criteria share one */
+    /* [count] what meeting it adds to the prompt's sum: its own points, or of a part its share of
+     * what the criterion above it adds. Of those without parts these add up to the sum */
+    const double *points;
 } mete_rubric_table;
 METE_API const mete_rubric_table *mete_rubric_of(mete_ctx *cx, mete_node *node,
                                                  const mete_batch *batch);
+
+/* How far the responses of a batch meet the criteria of their prompts. Row i's grades are at
+ * begin[i]..begin[i + 1], in the order of its group's criteria in the table. */
+typedef struct mete_grades {
+    uint32_t size;
+    uint32_t reserved;
+    const size_t *begin; /* [episodes + 1] */
+    double *grade;       /* from 0, not met, to 1; NaN, as all are at first: not known */
+    double *agreement;   /* of several verdicts, the share of pairs that agree; NaN at first */
+} mete_grades;
+
+/* In `score` of a reward, once: where it writes its grades of the batch being scored by criteria of
+ * `table`. The host keeps them, where somebody wants to know, for samples, scores written in full,
+ * and the statistics of criteria; elsewhere, and of other batches, they are scratch until the call
+ * returns. NULL when out of memory. */
+METE_API mete_grades *mete_grades_of(mete_ctx *cx, const mete_rubric_table *table,
+                                     const mete_batch *batch);
 
 /* `prompts` has one row for each distinct prompt, columns a policy may see, and no response. */
 typedef struct mete_rubric {

@@ -189,12 +189,16 @@ check_case(mete_ctx *cx, const struct retrieve *p, size_t row)
         return mete_fail(cx, METE_EDATA, "%sa case needs `prompt` and `rubrics`", where);
     mete_json *list = criteria_parse(cx, p->rubrics[row], where);
     int status = list ? METE_OK : METE_EDATA;
-    if (mete_json_count(list) > MOST_OF_A_CASE)
+    if (mete_json_kind(list) == METE_JSON_OBJECT)
+        status = mete_fail(cx, METE_EDATA, "%sa case's criteria are a list", where);
+    if (!status && mete_json_count(list) > MOST_OF_A_CASE)
         status =
             mete_fail(cx, METE_EDATA, "%sa case has more than %d criteria", where, MOST_OF_A_CASE);
     for (const mete_json *at = mete_json_first(list); at && !status; at = mete_json_next(at)) {
         mete_criterion criterion;
         status = criterion_read(cx, at, where, &criterion);
+        if (!status && criterion.kind == METE_CRITERION_PARTS)
+            status = mete_fail(cx, METE_EDATA, "%sa case's criteria have no parts", where);
     }
     mete_json_free(list);
     return status;

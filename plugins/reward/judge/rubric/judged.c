@@ -187,11 +187,28 @@ request_of(const struct rubric *p, const struct question *q, size_t vote)
                           .max_tokens = (uint32_t)p->max_tokens};
 }
 
+/* What the judge said to one question. */
+struct verdict {
+    double grade, agreement; /* NaN: none; one verdict agrees with nobody */
+    mete_text reason;
+};
+
+/* The share of pairs of n verdicts that are equal. */
+static double
+agreement_of(const double *said, size_t n)
+{
+    size_t equal = 0;
+    for (size_t a = 0; a < n; a++)
+        for (size_t b = a + 1; b < n; b++)
+            equal += said[a] == said[b];
+    return n > 1 ? (double)equal / ((double)n * (double)(n - 1) / 2) : NAN;
+}
+
 /* Every vote of every question; the grade is the mean of the votes that are verdicts, and there is
  * none where more than half are not. */
 static int
 ask_verdicts(mete_ctx *cx, const struct rubric *p, const mete_rubric_table *table,
-             const struct question *q, size_t count, double *grade, mete_text *reason)
+             const struct question *q, size_t count, struct verdict *out)
 {
     size_t votes = (size_t)p->votes;
     mete_request *request = mete_arena(cx, (count * votes + 1) * sizeof *request);
@@ -203,9 +220,9 @@ ask_verdicts(mete_ctx *cx, const struct rubric *p, const mete_rubric_table *tabl
     if (!got)
         return METE_EIO;
     for (size_t i = 0; i < count; i++) {
-        double sum = 0;
+        double sum = 0, vote[MOST_VOTES];
         size_t said = 0;
-        reason[i] = (mete_text){NULL, 0};
+        out[i] = (struct verdict){.grade = NAN};
         for (size_t v = 0; v < votes; v++) {
             const mete_reply *reply = mete_reply_at(got, i * votes + v);
             const char *why = NULL;
@@ -214,13 +231,15 @@ ask_verdicts(mete_ctx *cx, const struct rubric *p, const mete_rubric_table *tabl
                     ? read_answer(reply->text, p->ask, criterion_at(table, q[i].criterion), &why)
                     : NAN;
             if (isnan(says)) {
-                reason[i] = why ? mete_text_from(why) : reply->reason;
+                out[i].reason = why ? mete_text_from(why) : reply->reason;
                 continue;
             }
             sum += says;
-            said++;
+            vote[said++] = says;
         }
-        grade[i] = 2 * said > votes ? sum / (double)said : NAN;
+        out[i].agreement = agreement_of(vote, said);
+        if (2 * said > votes)
+            out[i].grade = sum / (double)said;
     }
     return METE_OK;
 }
@@ -228,7 +247,7 @@ ask_verdicts(mete_ctx *cx, const struct rubric *p, const mete_rubric_table *tabl
 /* The expected grade over the judge's chances of each word (Liu et al. 2023, arXiv:2303.16634). */
 static int
 ask_choices(mete_ctx *cx, const struct rubric *p, const mete_rubric_table *table,
-            const struct question *q, size_t count, double *grade, mete_text *reason)
+            const struct question *q, size_t count, struct verdict *out)
 {
     static const mete_text yes_no[] = {{"no", 2}, {"yes", 3}};
     static const char digits[] = "1\0"
@@ -258,10 +277,10 @@ ask_choices(mete_ctx *cx, const struct rubric *p, const mete_rubric_table *table
         return METE_EIO;
     for (size_t i = 0; i < count; i++) {
         const mete_reply *reply = mete_reply_at(got, i);
-        grade[i] = reply->status == METE_VALID && reply->chance ? 0 : NAN;
-        reason[i] = reply->reason;
-        for (size_t k = 0; !isnan(grade[i]) && k < request[i].options; k++)
-            grade[i] += reply->chance[k] * (double)k / (double)(request[i].options - 1);
+        int told = reply->status == METE_VALID && reply->chance;
+        out[i] = (struct verdict){told ? 0 : NAN, NAN, reply->reason};
+        for (size_t k = 0; told && k < request[i].options; k++)
+            out[i].grade += reply->chance[k] * (double)k / (double)(request[i].options - 1);
     }
     return METE_OK;
 }
@@ -284,48 +303,54 @@ check_scales(mete_ctx *cx, const struct rubric *p, const mete_rubric_table *tabl
     return METE_OK;
 }
 
-int
-judged_ask(mete_ctx *cx, const struct rubric *p, const mete_rubric_table *table,
-           const mete_batch *batch, struct judgement *out)
+/* The judged criteria of every row as questions; how many in *count. */
+static int
+make_questions(mete_ctx *cx, const struct rubric *p, const mete_rubric_table *table,
+               const mete_batch *batch, struct question *q, size_t *count)
 {
-    size_t places = 0, count = 0;
-    int status = check_scales(cx, p, table);
-    *out = (struct judgement){.place = mete_arena(cx, (batch->episodes + 1) * sizeof *out->place)};
-    if (status || !out->place)
-        return status ? status : mete_fail(cx, METE_ENOMEM, "out of memory");
-    for (size_t g = 0; g < batch->groups; g++)
-        for (size_t i = batch->group[g]; i < batch->group[g + 1]; i++) {
-            out->place[i] = places;
-            places += table->first[g + 1] - table->first[g];
-        }
-    struct question *q = mete_arena(cx, (places + 1) * sizeof *q);
-    out->grade = mete_arena(cx, (places + 1) * sizeof *out->grade);
-    out->reason = mete_arena(cx, (places + 1) * sizeof *out->reason);
-    double *grade = mete_arena(cx, (places + 1) * sizeof *grade);
-    mete_text *reason = mete_arena(cx, (places + 1) * sizeof *reason);
-    size_t *which = mete_arena(cx, (places + 1) * sizeof *which);
-    if (!q || !out->grade || !out->reason || !grade || !reason || !which)
-        return mete_fail(cx, METE_ENOMEM, "out of memory for %zu criteria", places);
+    int status = METE_OK;
     for (size_t g = 0; g < batch->groups && !status; g++)
         for (size_t i = batch->group[g]; i < batch->group[g + 1] && !status; i++)
             for (size_t k = table->first[g]; k < table->first[g + 1] && !status; k++)
                 if (is_judged(criterion_at(table, k))) {
-                    q[count] = (struct question){.row = i, .criterion = k};
-                    status = make_question(cx, p, criterion_at(table, k), batch, &q[count++]);
+                    q[*count] = (struct question){.row = i, .criterion = k};
+                    status = make_question(cx, p, criterion_at(table, k), batch, &q[(*count)++]);
                 }
-    if (!status && count)
+    return status;
+}
+
+int
+judged_ask(mete_ctx *cx, const struct rubric *p, const mete_rubric_table *table,
+           const mete_batch *batch, mete_grades *grades, mete_text **reason)
+{
+    size_t places = grades->begin[batch->episodes], count = 0, judged = 0;
+    int status = check_scales(cx, p, table);
+    for (size_t k = 0; k < table->count; k++)
+        judged += (size_t)is_judged(criterion_at(table, k));
+    if (status || !judged)
+        return status;
+    struct question *q = mete_arena(cx, (places + 1) * sizeof *q);
+    struct verdict *verdict = mete_arena(cx, (places + 1) * sizeof *verdict);
+    size_t *which = mete_arena(cx, (places + 1) * sizeof *which);
+    *reason = mete_arena(cx, (places + 1) * sizeof **reason);
+    if (!q || !verdict || !which || !*reason)
+        return mete_fail(cx, METE_ENOMEM, "out of memory for %zu criteria", places);
+    status = make_questions(cx, p, table, batch, q, &count);
+    if (!status)
         status = ask_once(cx, q, &count, which);
-    if (!status && count)
-        status = (p->ask == ASK_CHOICE ? ask_choices : ask_verdicts)(cx, p, table, q, count, grade,
-                                                                     reason);
+    if (!status)
+        status =
+            (p->ask == ASK_CHOICE ? ask_choices : ask_verdicts)(cx, p, table, q, count, verdict);
     count = 0;
     for (size_t g = 0; g < batch->groups && !status; g++)
         for (size_t i = batch->group[g]; i < batch->group[g + 1]; i++)
             for (size_t k = table->first[g]; k < table->first[g + 1]; k++)
                 if (is_judged(criterion_at(table, k))) {
-                    size_t at = out->place[i] + k - table->first[g];
-                    out->grade[at] = grade[which[count]];
-                    out->reason[at] = reason[which[count++]];
+                    size_t at = grades->begin[i] + k - table->first[g];
+                    const struct verdict *said = &verdict[which[count++]];
+                    grades->grade[at] = said->grade;
+                    grades->agreement[at] = said->agreement;
+                    (*reason)[at] = said->reason;
                 }
     return status;
 }

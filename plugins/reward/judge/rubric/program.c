@@ -123,7 +123,7 @@ prepare(mete_ctx *cx, const struct rubric *p, const mete_criterion *criterion, u
     }
     ready->key = key;
     ready->check = ASKED;
-    if (is_judged(criterion))
+    if (is_judged(criterion) || criterion->kind == METE_CRITERION_PARTS)
         return ready;
     if (criterion->kind != METE_CRITERION_PROGRAM) {
         mete_fail(cx, METE_ENOTSUP, "criterion '%.*s' is of a kind that a rubric does not decide",

@@ -8,6 +8,8 @@
 #include <mete/rubric.h>
 #include <pthread.h>
 
+#define MOST_VOTES 99
+
 enum { ASK_VERDICT, ASK_CHOICE, ASK_HEALTHBENCH };
 
 struct ready;
@@ -48,14 +50,9 @@ void program_free(struct rubric *p);
 
 /* ---- judged.c: criteria that a model decides ------------------------------------------------- */
 
-/* How far row i meets judged criterion k of its group, in [0, 1], at grade[place[i] + k - first of
- * the group]; NaN where the judge gave no verdict, and why in reason. */
-struct judgement {
-    size_t *place; /* [episodes] */
-    double *grade;
-    mete_text *reason;
-};
+/* Writes the grades of judged criteria (and how far their verdicts agree) of all rows; where the
+ * judge gave no verdict the grade stays NaN and (*reason)[place of the grade] says why. */
 int judged_ask(mete_ctx *cx, const struct rubric *p, const mete_rubric_table *table,
-               const mete_batch *batch, struct judgement *out);
+               const mete_batch *batch, mete_grades *grades, mete_text **reason);
 
 #endif
