@@ -78,7 +78,7 @@ mine_has_form(mete_text text, enum mine_form form, size_t words, double middle)
 }
 
 /* Words of all texts, once each, into m->feature; at most `room`. */
-static inline int
+static inline void
 mine_vocabulary(struct mine *m, const mete_text *text, size_t room)
 {
     m->features = MINE_FORMS;
@@ -95,7 +95,6 @@ mine_vocabulary(struct mine *m, const mete_text *text, size_t room)
         if (!kept || word[kept - 1].hash != word[i].hash)
             word[kept++] = word[i];
     m->features = MINE_FORMS + kept;
-    return 1;
 }
 
 static inline void
@@ -145,8 +144,9 @@ mine_texts(mete_ctx *cx, const mete_text *text, size_t texts, struct mine *m)
     m->feature = mete_arena(cx, (room + 1) * sizeof *m->feature);
     m->first = mete_arena(cx, (texts + 1) * sizeof *m->first);
     m->has = mete_arena(cx, (room + 1) * sizeof *m->has);
-    if (!m->feature || !m->first || !m->has || !mine_vocabulary(m, text, room))
+    if (!m->feature || !m->first || !m->has)
         return mete_fail(cx, METE_ENOMEM, "out of memory for %zu words", total);
+    mine_vocabulary(m, text, room);
     for (size_t i = 0; i < texts; i++)
         mine_text(m, text[i], (size_t)words[i], i);
     return METE_OK;

@@ -1,6 +1,6 @@
-/* tail - a rubric refined by what separates the best two responses of a prompt ("Chasing
- * the Tail", Zhang et al. 2025): what a policy is drawn to is
- * decided where responses score high, so that is where criteria must tell good from better.
+/* tail - a rubric refined by what separates the best two responses of a prompt (Chasing the Tail;
+ * Zhang et al. 2025): what a policy is drawn to is decided where responses score high, so that is
+ * where criteria must tell good from better.
  *
  * It begins with the criteria of `initial`. Each stage { do = "refine"; node = "..."; label =
  * "..."; } takes of every group the two different responses that score highest, of which the
