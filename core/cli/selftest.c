@@ -66,9 +66,11 @@ config_text(const mete__selftest *t, char *out, size_t room)
     if (t->plugin->as.head.kind == METE_KIND_RUBRIC)
         snprintf(out, room, "reward = { use = \"rubric\"; generator = { use = \"%s\"; }; };\n",
                  name);
+    else if (t->plugin->as.head.kind == METE_KIND_REWARD) /* what it does is seen in this process */
+        snprintf(out, room, "reward = { use = \"%s\"; %s%s};\n", name,
+                 flags & METE_ISOLATED ? "" : "isolate = \"none\"; ", child);
     else
-        snprintf(out, room, "%s = { use = \"%s\"; %s};\n", place(t), name,
-                 t->plugin->as.head.kind == METE_KIND_REWARD ? child : "");
+        snprintf(out, room, "%s = { use = \"%s\"; };\n", place(t), name);
 }
 
 bool

@@ -1,6 +1,6 @@
 /* act.c - calls into policies: describe, act, forward, backward, encode, learn; snapshots; and the
  * services by which policies hold policies and rewards ask models. */
-#include "engine/model.h"
+#include "engine/talk.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -658,6 +658,8 @@ const float *
 mete_model_logp(mete_ctx *cx, mete_node *model, const mete_batch *batch)
 {
     mete_params params;
+    if (model && mete__talk_far())
+        return mete__talk_steps(cx, model, batch);
     mete_node *policy = model ? mete__model_resolve(model, &params) : NULL;
     if (!policy) {
         mete_fail(cx, METE_EINVAL,

@@ -118,8 +118,14 @@ typedef struct mete__node_private {
     atomic_uint_fast64_t spent;  /* nanoseconds in `score`, where the engine is timed */
     mete_node **part;            /* of an environment: instances that have lanes beside its own */
     size_t parts;
-    enum { METE__ON_ERROR_MASK, METE__ON_ERROR_FAIL, METE__ON_ERROR_VALUE } on_error;
+    enum {
+        METE__ON_ERROR_SKIP,
+        METE__ON_ERROR_FAIL,
+        METE__ON_ERROR_VALUE,
+        METE__ON_ERROR_LAST
+    } on_error;
     double on_error_value;
+    double last; /* of the last accepted batch, where on_error is last; NaN: none yet */
     struct mete__isolate *isolate; /* where it is scored in a process of its own; else NULL */
     uint64_t learnt;               /* grows when what it learnt may have changed */
     uint64_t update_every;

@@ -8,6 +8,7 @@
 #include "engine/options.h"
 #include "nn/nn.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,7 @@ node_new(mete__engine *engine, mete_kind kind, const char *name, const char *pat
     node->private_ = private_;
     private_->number = engine->nodes;
     private_->update_every = 1;
+    private_->last = NAN;
     pthread_mutex_init(&private_->lock, NULL);
     node->key = key_of(engine, path);
     engine->node[engine->nodes++] = node;
@@ -280,14 +282,21 @@ build_children(mete__engine *engine, mete_node *node, mete__value *of)
     }
 }
 
-/* isolate = "process", and its limits under `node`. */
+static bool
+can_isolate(const mete_node *node)
+{
+    return node->kind == METE_KIND_REWARD && !(node->plugin->as.head.flags & METE_LAZY);
+}
+
+/* isolate = "process", and its limits under `node`. It is the rule for plugins that ask for it and
+ * for those that did not come with mete. */
 static void
 read_isolate(mete__engine *engine, mete_node *node, mete__value *group, mete__value *core)
 {
     mete__errors *errors = engine->errors;
-    bool wanted =
-        mete__value_enum(group, "isolate", (node->plugin->as.head.flags & METE_ISOLATED) != 0,
-                         "no|process", errors) == 1;
+    bool rule = (node->plugin->as.head.flags & METE_ISOLATED) != 0 ||
+                (node->plugin->outside && can_isolate(node));
+    bool wanted = mete__value_enum(group, "isolate", rule, "none|process", errors) == 1;
     mete__limits limits = {60, 4096, 64, false};
     if (core) {
         limits.timeout = mete__value_real(core, "timeout", limits.timeout, 0.01, 1e6, errors);
@@ -297,7 +306,7 @@ read_isolate(mete__engine *engine, mete_node *node, mete__value *group, mete__va
     }
     if (!wanted)
         return;
-    if (node->kind != METE_KIND_REWARD || node->plugin->as.head.flags & METE_LAZY)
+    if (!can_isolate(node))
         mete__errors_add(errors,
                          "%s:%d: %s.isolate: only a reward that does not ask for its "
                          "children row by row can run in a process of its own",
@@ -316,7 +325,7 @@ read_reserved(mete__engine *engine, mete_node *node, mete__value *group)
         return;
     }
     node->private_->on_error =
-        mete__value_enum(group, "on_error", 0, "mask|fail|value", engine->errors);
+        mete__value_enum(group, "on_error", 0, "skip|fail|value|last", engine->errors);
     read_isolate(engine, node, group, core);
     if (!core)
         return;
@@ -329,61 +338,6 @@ read_reserved(mete__engine *engine, mete_node *node, mete__value *group)
     mete__value_get(core, "as");
     mete__value_unknown(core, "update_every stream from as timeout memory losses fork value",
                         engine->errors);
-}
-
-/* A model among the bound options, or NULL. */
-static const mete_node *
-model_in(const mete_option *row, const char *self)
-{
-    for (; row->type != METE_OPTION_END; row++) {
-        const char *at = self + row->offset;
-        if (row->type == METE_OPTION_MODEL || row->type == METE_OPTION_POLICY) {
-            const mete_node *model;
-            memcpy(&model, at, sizeof model);
-            if (model)
-                return model;
-        } else if (row->type == METE_OPTION_LIST) {
-            mete_list list;
-            memcpy(&list, at, sizeof list);
-            for (size_t i = 0; i < list.count; i++) {
-                const mete_node *found =
-                    model_in(row->rows, (const char *)list.item + i * row->row_size);
-                if (found)
-                    return found;
-            }
-        }
-    }
-    return NULL;
-}
-
-static bool
-is_child(const mete_node *parent, const mete_node *node)
-{
-    for (size_t k = 0; k < parent->children; k++)
-        if (parent->child[k] == node)
-            return true;
-    return false;
-}
-
-/* A process of its own has no way to ask what lives in the run: neither the node nor those it holds
- * (children are scored in the run) may use a model. */
-static void
-check_isolated(mete__engine *engine, const mete_node *node, const mete__value *group)
-{
-    for (size_t i = 0; i < engine->nodes; i++) {
-        const mete_node *held = engine->node[i], *up = held;
-        while (up && up != node && (!up->parent || !is_child(up->parent, up)))
-            up = up->parent;
-        const mete_node *model =
-            up == node && held->plugin && held->self && held->plugin->as.head.options
-                ? model_in(held->plugin->as.head.options, held->self)
-                : NULL;
-        if (model)
-            mete__errors_add(engine->errors,
-                             "%s:%d: %s: a reward that asks a model ('%s') cannot run in a process "
-                             "of its own; remove isolate",
-                             group->file, group->line, node->path, model->path);
-    }
 }
 
 /* node = { from = "RUN"; as = "PATH"; }: the node starts with what the one of that path in a run
@@ -407,6 +361,28 @@ read_from(mete__engine *engine, mete_node *node, mete__value *group)
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static int
+call_open(void *user, mete_error *err)
+{
+    mete_node *node = user;
+    mete_ctx cx = mete__ctx_make(node, METE__OPENING, err);
+    mete__arena_mark mark = mete__arena_marked(cx.arena);
+    int status = node->plugin->as.head.open(&cx, node->self);
+    mete__arena_release(cx.arena, mark);
+    return mete__ctx_blame(node, status, err);
+}
+
+/* An isolated node opens in a process of its own first: what it declares there and allocates must
+ * be known in the run, so the run opens it then, too. */
+static int
+rehearse_open(mete_node *node, mete_error *err)
+{
+    bool survived;
+    mete_ctx cx = mete__ctx_make(node, METE__OPENING, err);
+    return node->private_->isolate ? mete__isolate_rehearse(&cx, "open", call_open, node, &survived)
+                                   : METE_OK;
+}
+
+static int
 node_open(mete_node *node)
 {
     const mete_plugin *head = &node->plugin->as.head;
@@ -415,16 +391,9 @@ node_open(mete_node *node)
     int status = METE_OK;
     if (node->kind == METE_KIND_REWARD)
         node->per_step = (head->flags & METE_PER_STEP) != 0;
-    if (node->private_->isolate)
-        status = mete__isolate_rehearse(node, &err);
-    if (head->open && !status) {
-        mete_ctx cx = mete__ctx_make(node, METE__OPENING, &err);
-        mete__arena_mark mark = mete__arena_marked(cx.arena);
-        status = head->open(&cx, node->self);
-        mete__arena_release(cx.arena, mark);
-    }
+    if (head->open && !(status = rehearse_open(node, &err)))
+        status = call_open(node, &err);
     if (status) {
-        mete__ctx_blame(node, status, &err);
         mete__errors_add(errors, "%s:%d: %s", node->at ? node->at->file : "config",
                          node->at ? node->at->line : 0, err.message);
         return status;
@@ -512,8 +481,6 @@ build_node(mete__engine *engine, mete_kind kind, mete__value *group, const char 
     build to = {engine, node};
     mete__binder binder = {&to, bind_node, bind_model, bind_field, bind_alloc, bind_schedule};
     int status = mete__options_bind(&plugin->as.head, group, node->self, &binder, errors);
-    if (!status && node->private_->isolate)
-        check_isolated(engine, node, group);
     if (status || errors->count != before)
         return node; /* its errors are told; opening it would only add to them */
     if (!node_open(node))

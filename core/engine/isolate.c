@@ -1,44 +1,28 @@
 /* isolate.c - rewards in processes of their own.
  *
- * A worker is a fork of the run, so the instance stands in it as it stood, at the same addresses. A
- * call is laid down in memory both see (region.h): the batch, the children's scores, room for its
- * own. One byte over a socket says "score", one says "done"; the end of the socket says that
- * the worker is gone. The run reads back numbers and bounded texts alone: its own pointers and
- * counts are the ones it kept.
+ * A worker (worker.h) is a fork of the run, so the instance stands in it as it stood, at the same
+ * addresses. A call is laid down in memory both see (region.h): the batch, the children's scores,
+ * room for its own. The run reads back numbers and bounded texts alone: its own pointers and counts
+ * are the ones it kept.
  *
- * What a node learns, it learns in the run; a worker forked before that is replaced. Live numbers
- * and the iteration travel with each call.
+ * What a node learns, it learns in the run, after a process that is thrown away did the same and
+ * came back; a worker forked before that is replaced. Live numbers and the iteration travel with
+ * each call.
  */
 #include "engine/isolate.h"
-#include "engine/region.h"
+#include "engine/worker.h"
 
-#include <errno.h>
-#include <math.h>
-#include <seccomp.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
-/* A batch larger than this cannot be scored in another process. */
-#define REGION_SIZE ((size_t)4 << 30)
 /* Bytes behind each array of scores that must stay as they are. */
 #define GUARD 64
 #define GUARD_BYTE 0xa5
-/* Seconds a worker outlives its limit where nobody is left to end it. */
-#define GRACE 1.0
-/* Looks at the socket before sleeping: some 20 to 40 microseconds. */
-#define TRIES 64
 
-/* What stands at the beginning of the region. Written by the run; status, err and notes_end by the
- * worker. */
+/* What stands at the beginning of the memory of a call. Written by the run; status, err and
+ * notes_end by the worker. */
 typedef struct call {
     const mete_batch *batch;
     mete__result *result; /* [engine->nodes]: the node's and its children's are filled */
@@ -61,63 +45,20 @@ typedef struct note {
     double value;
 } note;
 
-typedef struct worker {
-    struct worker *next, *sibling;
-    pid_t pid;
-    int socket; /* the run's end */
-    int said;   /* what it printed */
-    uint64_t learnt;
-    mete__region region;
-} worker;
-
 struct mete__isolate {
     mete__limits limits;
     pthread_mutex_t lock;
-    worker *idle;
+    mete__worker *idle;
     atomic_int_fast64_t lost;
     atomic_bool given_up;
 };
 
-/* Every worker of the program, so that a new one can close its elder siblings' sockets: the end of
- * a socket must mean the end of its one worker. Held across a fork. */
-static pthread_mutex_t siblings_lock = PTHREAD_MUTEX_INITIALIZER;
-static worker *siblings;
-
-/* Waits for the other side's byte, as long as the socket was told to: 1 it came, 0 the other side
- * is gone, -1 time is up. It mostly comes sooner than a process that sleeps is woken, so the first
- * tries do not sleep. */
-static int
-hear(int socket)
-{
-    char byte;
-    ssize_t got = -1;
-    for (int try = 0; try < TRIES && got < 0; try++)
-        got = recv(socket, &byte, 1, MSG_DONTWAIT);
-    while (got < 0 && (errno == EINTR || errno == EAGAIN)) {
-        got = recv(socket, &byte, 1, 0);
-        if (got < 0 && errno == EAGAIN)
-            return -1;
-    }
-    return got == 1;
-}
-
 /* ---- in the worker --------------------------------------------------------------------------- */
-
-static worker *self; /* of this process, in a worker */
-
-static bool within; /* this process is a node's own */
-
-int
-mete_isolated(const mete_ctx *cx)
-{
-    (void)cx;
-    return within;
-}
 
 static void
 note_put(uint32_t kind, uint64_t at, double value, const char *text, size_t length)
 {
-    note *to = mete__region_take(&self->region, sizeof *to + length);
+    note *to = mete__region_take(&mete__worker_self()->call, sizeof *to + length);
     if (!to)
         return;
     *to = (note){kind, (uint32_t)length, at, value};
@@ -144,8 +85,9 @@ note_grades(const mete__graded *graded, const call *asked)
 }
 
 static void
-answer(mete_node *node, call *asked)
+answer(mete__worker *self, mete_node *node)
 {
+    call *asked = (call *)(void *)self->call.base;
     mete__engine *engine = node->engine;
     mete__arena *arena = mete__scratch();
     mete__arena_mark mark = mete__arena_marked(arena), kept = mete__arena_marked(engine->arena);
@@ -161,8 +103,8 @@ answer(mete_node *node, call *asked)
     asked->result[node->private_->number].graded = NULL;
     for (size_t i = 0; i < node->private_->lives; i++)
         *node->private_->live[i].target = asked->live[i];
-    self->region.used = asked->notes;
-    self->region.full = false;
+    self->call.used = asked->notes;
+    self->call.full = false;
     asked->status = mete__score_here(&frame, node, &chunk, &asked->err);
     const mete__result *result = &asked->result[node->private_->number];
     char **reason = (char **)(uintptr_t)result->reason;
@@ -172,114 +114,29 @@ answer(mete_node *node, call *asked)
     for (const mete__note *found = result->note; found; found = found->next)
         note_put(NOTE_FOUND, found->row, found->value, found->text, strlen(found->text));
     note_grades(result->graded, asked);
-    asked->notes_end = self->region.used;
+    asked->notes_end = self->call.used;
     mete__arena_release(engine->arena, kept);
     mete__arena_release(arena, mark);
     fflush(stdout);
     fflush(stderr);
 }
 
-/* No new processes: neither forks nor other programs. Threads stay allowed; clone3, whose flags a
- * filter cannot see, is refused as unknown, and the C library then asks for clone. */
-static bool
-forbid_forks(void)
-{
-    const uint32_t no = SCMP_ACT_ERRNO(EPERM);
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-    if (!filter)
-        return false;
-    int bad = seccomp_rule_add(filter, no, SCMP_SYS(fork), 0);
-    bad |= seccomp_rule_add(filter, no, SCMP_SYS(vfork), 0);
-    bad |= seccomp_rule_add(filter, no, SCMP_SYS(execve), 0);
-    bad |= seccomp_rule_add(filter, no, SCMP_SYS(execveat), 0);
-    bad |= seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-    bad |= seccomp_rule_add(filter, no, SCMP_SYS(clone), 1,
-                            SCMP_A0(SCMP_CMP_MASKED_EQ, 0x00010000 /* CLONE_THREAD */, 0));
-    bad |= seccomp_load(filter);
-    seccomp_release(filter);
-    return !bad;
-}
-
 static void
-limit_memory(double megabytes)
+work(mete__worker *self, void *user)
 {
-    unsigned long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (!file)
-        return;
-    if (fscanf(file, "%lu", &pages) == 1) {
-        rlim_t most = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + (rlim_t)(megabytes * 1048576);
-        setrlimit(RLIMIT_AS, &(struct rlimit){most, most});
-    }
-    fclose(file);
-}
-
-/* The state a forked process needs before a plugin's code runs in it. */
-static void
-settle_in(mete__engine *engine, const mete__limits *limits, int said)
-{
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD, SIGUSR1, SIGUSR2};
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-        signal(signals[i], SIG_DFL);
-    setpgid(0, 0);
-    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-    if (limits->memory > 0)
-        limit_memory(limits->memory);
-    __fpurge(stdout);
-    dup2(said, STDOUT_FILENO);
-    dup2(said, STDERR_FILENO);
-    /* Only this thread lives on: locks the others held would stay shut, and nobody else would take
-     * a share of the work. */
-    within = true;
-    engine->workers = NULL;
-    engine->metric = NULL;
-    pthread_mutex_init(&engine->lock, NULL);
-    for (size_t i = 0; i < engine->nodes; i++) {
-        pthread_mutex_init(&engine->node[i]->private_->lock, NULL);
-        engine->node[i]->private_->isolate = NULL; /* one process is enough */
-    }
-    if (!limits->fork && !forbid_forks())
-        fputs("cannot be kept from starting processes: the system refuses filters\n", stderr);
-}
-
-/* A timer that ends this process, whatever its plugin made of signals; false: there is none. */
-static bool
-deadline_make(timer_t *timer)
-{
-    struct sigevent kill_me = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
-    return timer_create(CLOCK_MONOTONIC, &kill_me, timer) == 0;
-}
-
-/* Sets it to so many seconds from now; 0: never mind. */
-static void
-deadline(timer_t timer, double seconds)
-{
-    struct itimerspec at = {0};
-    at.it_value.tv_sec = (time_t)seconds;
-    at.it_value.tv_nsec = (long)((seconds - (double)at.it_value.tv_sec) * 1e9);
-    timer_settime(timer, 0, &at, NULL);
-}
-
-static void __attribute__((noreturn)) work(mete__isolate *isolate, mete_node *node, int socket)
-{
-    timer_t timer;
-    bool timed = deadline_make(&timer);
-    settle_in(node->engine, &isolate->limits, self->said);
+    mete_node *node = user;
     if (node->engine->options.log)
         node->engine->options.log = note_log;
-    while (hear(socket) == 1) {
-        if (timed)
-            deadline(timer, isolate->limits.timeout + GRACE);
-        answer(node, (call *)(void *)self->region.base);
-        if (timed)
-            deadline(timer, 0);
-        if (write(socket, "", 1) != 1)
-            break;
+    while (mete__worker_hear(self)) {
+        mete__worker_watched(self, true);
+        answer(self, node);
+        mete__worker_watched(self, false);
+        if (!mete__worker_say(self, METE__DONE))
+            return;
     }
-    _exit(0);
 }
 
-/* ---- processes, seen from the run ------------------------------------------------------------ */
+/* ---- processes ------------------------------------------------------------------------------- */
 
 /* Grows whenever the node, or a node it holds, may have learnt. */
 static uint64_t
@@ -296,140 +153,36 @@ learnt(const mete_node *node)
     return sum;
 }
 
-static void
-worker_free(worker *gone)
-{
-    pthread_mutex_lock(&siblings_lock);
-    for (worker **at = &siblings; *at; at = &(*at)->sibling)
-        if (*at == gone) {
-            *at = gone->sibling;
-            break;
-        }
-    close(gone->socket);
-    pthread_mutex_unlock(&siblings_lock);
-    close(gone->said);
-    mete__region_unmap(&gone->region);
-    free(gone);
-}
-
-/* Ends the process and all it started; its wait status. */
-static int
-put_down(pid_t pid)
-{
-    int status = 0;
-    kill(pid, SIGKILL);
-    kill(-pid, SIGKILL);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return status;
-}
-
-static worker *
-worker_new(mete__isolate *isolate, mete_node *node, mete_error *err)
-{
-    worker *made = calloc(1, sizeof *made);
-    int pair[2] = {-1, -1};
-    if (!made || !mete__region_map(&made->region, REGION_SIZE)) {
-        free(made);
-        mete_error_set(err, METE_ENOMEM, "%s: no memory to share with a process", node->path);
-        return NULL;
-    }
-    made->said = memfd_create("said", MFD_CLOEXEC);
-    made->learnt = learnt(node);
-    pthread_mutex_lock(&siblings_lock);
-    bool ready = made->said >= 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0;
-    made->pid = ready ? fork() : -1;
-    if (made->pid == 0) {
-        self = made;
-        for (const worker *elder = siblings; elder; elder = elder->sibling)
-            close(elder->socket);
-        close(pair[0]);
-        work(isolate, node, pair[1]);
-    }
-    int why = errno;
-    if (ready)
-        close(pair[1]);
-    made->socket = pair[0];
-    made->sibling = siblings;
-    siblings = made;
-    pthread_mutex_unlock(&siblings_lock);
-    if (made->pid > 0) {
-        const double limit = isolate->limits.timeout;
-        const struct timeval most = {(time_t)limit, (suseconds_t)((limit - floor(limit)) * 1e6)};
-        setsockopt(made->socket, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most);
-        setpgid(made->pid, made->pid); /* both sides: whoever comes first */
-        return made;
-    }
-    mete_error_set(err, METE_EIO, "%s: cannot start a process: %s", node->path, strerror(why));
-    worker_free(made);
-    return NULL;
-}
-
 /* A worker that knows all that was learnt so far. */
-static worker *
+static mete__worker *
 worker_take(mete__isolate *isolate, mete_node *node, mete_error *err)
 {
     uint64_t now = learnt(node);
     for (;;) {
         pthread_mutex_lock(&isolate->lock);
-        worker *found = isolate->idle;
+        mete__worker *found = isolate->idle;
         if (found)
             isolate->idle = found->next;
         pthread_mutex_unlock(&isolate->lock);
-        if (!found)
-            return worker_new(isolate, node, err);
+        if (!found) {
+            found = mete__worker_new(node, &isolate->limits, work, node, err);
+            if (found)
+                found->learnt = now;
+            return found;
+        }
         if (found->learnt == now)
             return found;
-        put_down(found->pid);
-        worker_free(found);
+        mete__worker_end(found, NULL, 0);
     }
 }
 
 static void
-worker_give(mete__isolate *isolate, worker *done)
+worker_give(mete__isolate *isolate, mete__worker *done)
 {
     pthread_mutex_lock(&isolate->lock);
     done->next = isolate->idle;
     isolate->idle = done;
     pthread_mutex_unlock(&isolate->lock);
-}
-
-/* The last line that the worker printed, shortened; "" when it printed none. */
-static void
-last_words(const worker *of, char *text, size_t size)
-{
-    char end[400];
-    off_t length = lseek(of->said, 0, SEEK_END);
-    off_t from = length > (off_t)sizeof end ? length - (off_t)sizeof end : 0;
-    ssize_t got = length > 0 ? pread(of->said, end, sizeof end, from) : 0;
-    while (got > 0 && (end[got - 1] == '\n' || end[got - 1] == ' '))
-        got--;
-    ssize_t line = got;
-    while (line > 0 && end[line - 1] != '\n')
-        line--;
-    snprintf(text, size, "%.*s", got > 0 ? (int)(got - line) : 0, end + (line > 0 ? line : 0));
-    for (char *at = text; *at; at++)
-        if ((unsigned char)*at < ' ')
-            *at = ' ';
-}
-
-/* What the worker printed goes to the journal, line by line. */
-static void
-relay(mete_ctx *cx, const worker *of)
-{
-    char text[8192];
-    off_t length = lseek(of->said, 0, SEEK_END);
-    if (length <= 0)
-        return;
-    ssize_t got = pread(of->said, text, sizeof text - 1, 0);
-    if (ftruncate(of->said, 0) == 0)
-        lseek(of->said, 0, SEEK_SET);
-    if (got <= 0)
-        return;
-    text[got] = 0;
-    char *rest;
-    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-        mete_log(cx, 1, "printed: %s", line);
 }
 
 /* ---- a call ---------------------------------------------------------------------------------- */
@@ -513,10 +266,10 @@ lay_own(mete__region *region, const mete_batch *view, const mete__chunk *chunk,
 /* Lays the call down; false when it does not fit. `signal` [declareds] keeps where the node's
  * signals are, out of the worker's reach. */
 static bool
-lay_call(worker *to, const mete__frame *frame, const mete_node *node, const mete_batch *view,
+lay_call(mete__worker *to, const mete__frame *frame, const mete_node *node, const mete_batch *view,
          const mete__chunk *chunk, mete__result *own, double **signal)
 {
-    mete__region *region = &to->region;
+    mete__region *region = &to->call;
     const mete__node_private *private_ = node->private_;
     mete__region_rewind(region, 0);
     call *asked = mete__region_take(region, sizeof *asked);
@@ -589,16 +342,16 @@ copy_out(mete__frame *frame, const mete_node *node, const mete_batch *view,
 
 /* Reasons, findings and log lines; `notes` is where they began. */
 static void
-read_notes(mete_ctx *cx, const worker *from, size_t notes)
+read_notes(mete_ctx *cx, const mete__worker *from, size_t notes)
 {
-    const call *asked = (const call *)(const void *)from->region.base;
-    size_t end = asked->notes_end < from->region.size ? asked->notes_end : notes;
+    const call *asked = (const call *)(const void *)from->call.base;
+    size_t end = asked->notes_end < from->call.size ? asked->notes_end : notes;
     for (size_t at = (notes + 63) & ~(size_t)63; at + sizeof(note) <= end;) {
         note what;
-        memcpy(&what, from->region.base + at, sizeof what);
+        memcpy(&what, from->call.base + at, sizeof what);
         if (what.length > end - at - sizeof what)
             return;
-        const char *text = from->region.base + at + sizeof what;
+        const char *text = from->call.base + at + sizeof what;
         if (what.kind == NOTE_LOG)
             mete_log(cx, what.at > 2 ? 2 : (int)what.at, "%.*s", (int)what.length, text);
         else if (what.at < cx->batch->episodes && what.kind == NOTE_FOUND) {
@@ -614,16 +367,16 @@ read_notes(mete_ctx *cx, const worker *from, size_t notes)
 
 /* Ends a worker that will not be used again, and says why. */
 static void
-lose(mete__isolate *isolate, worker *gone, int how, loss *lost)
+lose(const mete__limits *limits, mete__worker *gone, mete__outcome how, loss *lost)
 {
     char words[300];
-    int status = put_down(gone->pid);
-    last_words(gone, words, sizeof words);
-    lost->status = how < 0 ? METE_TIMED_OUT : METE_FAILED;
     size_t length = sizeof lost->why;
-    if (how < 0)
-        snprintf(lost->why, length, "gave no answer within %g s and was ended",
-                 isolate->limits.timeout);
+    int status = mete__worker_end(gone, words, sizeof words);
+    lost->status = how == METE__WORKER_LATE ? METE_TIMED_OUT : METE_FAILED;
+    if (how == METE__WORKER_LATE)
+        snprintf(lost->why, length, "gave no answer within %g s and was ended", limits->timeout);
+    else if (how == METE__WORKER_LIED)
+        snprintf(lost->why, length, "asked what is no question to a model");
     else if (WIFSIGNALED(status))
         snprintf(lost->why, length, "its process died of signal %d (%s)", WTERMSIG(status),
                  strsignal(WTERMSIG(status)));
@@ -633,7 +386,15 @@ lose(mete__isolate *isolate, worker *gone, int how, loss *lost)
     size_t used = strlen(lost->why);
     if (*words)
         snprintf(lost->why + used, length - used, "; it last printed: %s", words);
-    worker_free(gone);
+}
+
+/* What the worker said went wrong, or 0. */
+static int
+said_wrong(const mete_error *there, int status, mete_error *err)
+{
+    mete_error said = *there;
+    said.message[sizeof said.message - 1] = 0;
+    return status ? mete_error_set(err, status, "%s", said.message) : METE_OK;
 }
 
 /* One call to a worker. METE_OK with lost->why set when the worker was lost. */
@@ -642,7 +403,7 @@ ask(mete__isolate *isolate, mete_ctx *cx, loss *lost)
 {
     mete_node *node = cx->node;
     double **signal = mete__arena_take(cx->arena, (node->declareds + 1) * sizeof *signal);
-    worker *to = signal ? worker_take(isolate, node, cx->err) : NULL;
+    mete__worker *to = signal ? worker_take(isolate, node, cx->err) : NULL;
     if (!to)
         return signal ? cx->err->code : mete_fail(cx, METE_ENOMEM, "out of memory");
     mete__result own;
@@ -651,30 +412,22 @@ ask(mete__isolate *isolate, mete_ctx *cx, loss *lost)
         worker_give(isolate, to);
         return mete_fail(cx, METE_ENOMEM,
                          "%zu episodes do not fit the %zu MiB shared with its process",
-                         cx->batch->episodes, REGION_SIZE >> 20);
+                         cx->batch->episodes, to->call.size >> 20);
     }
-    size_t notes = to->region.used;
-    call *asked = (call *)(void *)to->region.base;
-    /* MSG_NOSIGNAL: a worker that died since its last call must not end the run */
-    int answered = send(to->socket, "", 1, MSG_NOSIGNAL) == 1 ? hear(to->socket) : 0;
-    const char *past = answered == 1 ? overrun(node, cx->batch, &own, signal) : NULL;
-    if (answered != 1 || past) {
-        lose(isolate, to, answered, lost);
-        if (past) {
-            lost->status = METE_FAILED;
+    size_t notes = to->call.used;
+    call *asked = (call *)(void *)to->call.base;
+    mete__outcome how = mete__worker_wait(to, cx);
+    const char *past = how == METE__WORKER_DONE ? overrun(node, cx->batch, &own, signal) : NULL;
+    if (how != METE__WORKER_DONE || past) {
+        lose(&isolate->limits, to, how, lost);
+        if (past)
             snprintf(lost->why, sizeof lost->why, "wrote past the end of %s", past);
-        }
         return METE_OK;
     }
     copy_out(cx->frame, node, cx->batch, cx->chunk, &own, signal);
     read_notes(cx, to, notes);
-    relay(cx, to);
-    int status = asked->status;
-    if (status) {
-        mete_error said = asked->err;
-        said.message[sizeof said.message - 1] = 0;
-        mete_error_set(cx->err, status, "%s", said.message);
-    }
+    mete__worker_relay(cx, to);
+    int status = said_wrong(&asked->err, asked->status, cx->err);
     worker_give(isolate, to);
     return status;
 }
@@ -701,6 +454,15 @@ mark(mete_ctx *cx, const loss *lost)
 {
     for (size_t i = 0; i < cx->batch->episodes; i++)
         mete_row_fail(cx, i, lost->status, "%s", lost->why);
+}
+
+static void
+count_loss(mete__isolate *isolate, mete_ctx *cx)
+{
+    if (atomic_fetch_add(&isolate->lost, 1) + 1 >= isolate->limits.losses &&
+        !atomic_exchange(&isolate->given_up, true))
+        mete_log(cx, 2, "%lld processes were lost: its rows fail from now on",
+                 (long long)isolate->limits.losses);
 }
 
 static int score_part(mete__frame *frame, mete_node *node, const mete__chunk *chunk,
@@ -736,10 +498,7 @@ score_part(mete__frame *frame, mete_node *node, const mete__chunk *chunk, const 
         int status = ask(isolate, &cx, &lost);
         if (status || !lost.why[0])
             return status;
-        if (atomic_fetch_add(&isolate->lost, 1) + 1 >= isolate->limits.losses &&
-            !atomic_exchange(&isolate->given_up, true))
-            mete_log(&cx, 2, "%lld processes were lost: its rows fail from now on",
-                     (long long)isolate->limits.losses);
+        count_loss(isolate, &cx);
         size_t middle = halfway(node, view);
         if (middle) {
             status = score_rows(frame, node, chunk, view, 0, middle, err);
@@ -756,6 +515,51 @@ int
 mete__isolate_score(mete__frame *frame, mete_node *node, const mete__chunk *chunk, mete_error *err)
 {
     return score_part(frame, node, chunk, node->gold ? &chunk->all : &chunk->reward, err);
+}
+
+/* ---- what is done in the run, tried before --------------------------------------------------- */
+
+typedef struct rehearsal {
+    mete_node *node;
+    mete__act act;
+    void *user;
+} rehearsal;
+
+/* In the worker: leaves what it came to at the beginning of the shared memory. */
+static void
+rehearse(mete__worker *self, void *user)
+{
+    const rehearsal *what = user;
+    call *asked = (call *)(void *)self->call.base;
+    what->node->engine->options.log = NULL; /* the run will say it */
+    if (!mete__worker_hear(self))
+        return;
+    mete__worker_watched(self, true);
+    asked->status = what->act(what->user, &asked->err);
+    mete__worker_say(self, METE__DONE);
+}
+
+int
+mete__isolate_rehearse(mete_ctx *cx, const char *what, mete__act act, void *user, bool *survived)
+{
+    mete__isolate *isolate = cx->node->private_->isolate;
+    rehearsal todo = {cx->node, act, user};
+    *survived = true;
+    mete__worker *stage = mete__worker_new(cx->node, &isolate->limits, rehearse, &todo, cx->err);
+    if (!stage)
+        return cx->err->code;
+    mete__outcome how = mete__worker_wait(stage, cx);
+    const call *asked = (const call *)(const void *)stage->call.base;
+    if (how == METE__WORKER_DONE) {
+        int status = said_wrong(&asked->err, asked->status, cx->err);
+        mete__worker_end(stage, NULL, 0);
+        return status;
+    }
+    loss lost;
+    lose(&isolate->limits, stage, how, &lost);
+    count_loss(isolate, cx);
+    *survived = false;
+    return mete_fail(cx, METE_EPLUGIN, "%s: %s", what, lost.why);
 }
 
 /* ---- settings -------------------------------------------------------------------------------- */
@@ -777,67 +581,16 @@ mete__isolate_free(mete__isolate *isolate)
     if (!isolate)
         return;
     while (isolate->idle) {
-        worker *gone = isolate->idle;
+        mete__worker *gone = isolate->idle;
         isolate->idle = gone->next;
-        put_down(gone->pid);
-        worker_free(gone);
+        mete__worker_end(gone, NULL, 0);
     }
     pthread_mutex_destroy(&isolate->lock);
     free(isolate);
 }
 
-/* In a forked process: opens the plugin and leaves what it said in `heard`. */
-static void __attribute__((noreturn)) rehearse(mete_node *node, int said, mete_error *heard)
+bool
+mete__isolate_given_up(const mete__isolate *isolate)
 {
-    const mete__limits *limits = &node->private_->isolate->limits;
-    timer_t timer;
-    if (deadline_make(&timer))
-        deadline(timer, limits->timeout);
-    settle_in(node->engine, limits, said);
-    node->engine->options.log = NULL;
-    mete_error err = {0};
-    mete_ctx cx = mete__ctx_make(node, METE__OPENING, &err);
-    int status = node->plugin->as.head.open(&cx, node->self);
-    mete__ctx_blame(node, status, &err);
-    *heard = err;
-    _exit(0);
-}
-
-int
-mete__isolate_rehearse(mete_node *node, mete_error *err)
-{
-    mete__region region = {0};
-    char words[300] = "";
-    int status = 0;
-    if (!node->plugin->as.head.open)
-        return METE_OK;
-    worker stage = {.said = memfd_create("said", MFD_CLOEXEC)};
-    bool ready = stage.said >= 0 && mete__region_map(&region, sizeof *err);
-    mete_error *heard = (mete_error *)(void *)region.base;
-    pid_t pid = ready ? fork() : -1;
-    if (pid == 0)
-        rehearse(node, stage.said, heard);
-    int why = errno;
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (pid > 0)
-        last_words(&stage, words, sizeof words);
-    if (stage.said >= 0)
-        close(stage.said);
-    const char *then = *words ? "; it last printed: " : "";
-    int code;
-    if (pid < 0) {
-        code = mete_error_set(err, METE_EIO, "cannot start a process: %s", strerror(why));
-    } else if (WIFSIGNALED(status)) {
-        code = mete_error_set(err, METE_EPLUGIN, "open died of signal %d (%s)%s%s",
-                              WTERMSIG(status), strsignal(WTERMSIG(status)), then, words);
-    } else if (WEXITSTATUS(status)) {
-        code = mete_error_set(err, METE_EPLUGIN, "open ended the process with exit code %d%s%s",
-                              WEXITSTATUS(status), then, words);
-    } else {
-        heard->message[sizeof heard->message - 1] = 0;
-        code = heard->code ? mete_error_set(err, heard->code, "%s", heard->message) : METE_OK;
-    }
-    mete__region_unmap(&region);
-    return code;
+    return atomic_load(&isolate->given_up);
 }

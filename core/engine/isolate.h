@@ -25,8 +25,14 @@ void mete__isolate_free(mete__isolate *isolate);
  * whole). */
 int mete__isolate_score(mete__frame *frame, mete_node *node, const mete__chunk *chunk,
                         mete_error *err);
-/* Opens the plugin in a process that is thrown away: what `open` says there, or METE_EPLUGIN and a
- * sentence where that process is lost. */
-int mete__isolate_rehearse(mete_node *node, mete_error *err);
+/* Something of a node's that runs in the run itself: METE_OK, or a status with a sentence. */
+typedef int (*mete__act)(void *user, mete_error *err);
+/* Does it in a process that is thrown away, for the sake of what becomes of that process: what it
+ * came to there, or METE_EPLUGIN, a sentence and *survived false where the process was lost, which
+ * counts as one of its losses. `what` names it: "open". Models it asks are asked by the run. */
+int mete__isolate_rehearse(mete_ctx *cx, const char *what, mete__act act, void *user,
+                           bool *survived);
+/* Whether so many of its processes were lost that it is asked no more. */
+bool mete__isolate_given_up(const mete__isolate *isolate);
 
 #endif

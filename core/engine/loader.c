@@ -72,6 +72,46 @@ mete__plugin_path(size_t *count)
     return (const char *const *)path_item;
 }
 
+/* The folder whose plugins came with this mete, where it is another than METE_PLUGIN_DIR: beside the
+ * library of a relocated installation, above that of a build tree. */
+static void
+own_folder(char *folder, size_t size)
+{
+    Dl_info library;
+    char *file = dladdr((void *)&path_once, &library) ? realpath(library.dli_fname, NULL) : NULL;
+    char *slash = file ? strrchr(file, '/') : NULL;
+    *folder = 0;
+    if (slash) {
+        *slash = 0;
+        char *libs = strrchr(file, '/');
+        bool built = libs && strcmp(libs, "/.libs") == 0;
+        snprintf(folder, size, "%.*s%s", built ? (int)(libs - file) : (int)strlen(file), file,
+                 built ? "" : "/mete");
+    }
+    free(file);
+}
+
+static bool
+lies_under(const char *file, const char *folder)
+{
+    char *real = *folder ? realpath(folder, NULL) : NULL;
+    size_t length = real ? strlen(real) : 0;
+    bool under = real && strncmp(file, real, length) == 0 && file[length] == '/';
+    free(real);
+    return under;
+}
+
+/* Whether the plugin did not come with this mete. */
+static bool
+is_outside(const char *file)
+{
+    char own[4096], *real = realpath(file, NULL);
+    own_folder(own, sizeof own);
+    bool outside = !real || (!lies_under(real, METE_PLUGIN_DIR) && !lies_under(real, own));
+    free(real);
+    return outside;
+}
+
 static int
 by_name(const void *a, const void *b)
 {
@@ -319,6 +359,7 @@ load(const char *file, const char *name, mete_kind kind, mete_error *err)
         free(entry);
         return NULL;
     }
+    entry->plugin.outside = is_outside(file);
     entry->next = all;
     all = entry;
     return entry;

@@ -7,6 +7,7 @@
 #include <mete/policy.h>
 #include <mete/reward.h>
 #include <mete/rubric.h>
+#include <stdbool.h>
 
 /* A loaded plugin: the host's own copy of its descriptor, zero beyond what the plugin gave. */
 typedef struct mete__plugin {
@@ -18,6 +19,7 @@ typedef struct mete__plugin {
         mete_environment environment;
     } as;
     const char *file; /* the shared object, absolute */
+    bool outside;     /* it did not come with this mete */
 } mete__plugin;
 
 /* Where to look, in order: METE_PLUGIN_PATH (colon separated), ~/.local/lib/mete/plugins, the

@@ -1,6 +1,6 @@
 /* model.c - models that answer in text: requests checked and handed to the policy that answers,
  * replies checked and handed back. What a model does not do itself is derived in model_derive.c. */
-#include "engine/model.h"
+#include "engine/talk.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -48,6 +48,13 @@ answerer(mete_ctx *cx, mete_node *model, mete_params *params)
         return NULL;
     }
     mete_node *policy = mete__model_resolve(model, params);
+    if (policy && mete__talk_far()) {
+        mete_fail(cx, METE_ENOTSUP,
+                  "the states of '%s', which learns in the run, are not known in a process of its "
+                  "own; say isolate = \"none\"",
+                  model->name);
+        return NULL;
+    }
     if (policy)
         return policy;
     if (!model->plugin) {
@@ -103,8 +110,6 @@ mete_messages_hash(const mete_message *message, size_t count)
 
 #define MOST_ALTERNATIVES 20
 
-enum { ASK_GENERATE, ASK_LOGPROB, ASK_CHOOSE };
-
 /* What is wrong with a request, or NULL. */
 static const char *
 request_fault(const mete_request *request, int what)
@@ -127,7 +132,7 @@ request_fault(const mete_request *request, int what)
     for (size_t i = 0; i < request->stops; i++)
         if (!request->stop[i].length)
             return "has an empty stop text";
-    if (what != ASK_CHOOSE)
+    if (what != METE__CHOOSE)
         return NULL;
     if (request->options < 2)
         return "offers fewer than two options";
@@ -233,9 +238,9 @@ reply_fault(const mete_request *request, const mete_reply *reply, int what)
         if (!isfinite(reply->token[i].logp) || reply->token[i].logp > 1e-3f ||
             reply->token[i].begin > reply->token[i].end || reply->token[i].end > reply->text.length)
             return "has a token outside its text, or with a log-probability that is none";
-    if (what == ASK_LOGPROB && !isfinite(reply->logp))
+    if (what == METE__LOGPROB && !isfinite(reply->logp))
         return "has no log-probability";
-    if (what != ASK_CHOOSE)
+    if (what != METE__CHOOSE)
         return NULL;
     double sum = 0;
     for (size_t i = 0; reply->chance && i < request->options; i++)
@@ -322,14 +327,14 @@ answer(mete_ctx *cx, mete_node *policy, const mete_params *params, const mete_re
        mete_replies *replies, int what)
 {
     const mete_policy *plugin = &policy->plugin->as.policy;
-    mete_answer own = what == ASK_GENERATE  ? plugin->generate
-                      : what == ASK_LOGPROB ? plugin->logprob
-                                            : plugin->choose;
+    mete_answer own = what == METE__GENERATE  ? plugin->generate
+                      : what == METE__LOGPROB ? plugin->logprob
+                                              : plugin->choose;
     if (own)
         return mete__answer(cx, policy, own, params, requests, replies);
-    if (what == ASK_GENERATE)
+    if (what == METE__GENERATE)
         return mete__generate_by_act(cx, policy, params, requests, replies);
-    if (what == ASK_LOGPROB)
+    if (what == METE__LOGPROB)
         return mete__logprob_by_forward(cx, policy, params, requests, replies);
     return mete__choose_derived(cx, policy, params, requests, replies);
 }
@@ -370,9 +375,14 @@ mete__node_usage(mete_node *node)
     return usage;
 }
 
-static const mete_replies *
-ask(mete_ctx *cx, mete_node *model, const mete_request *request, size_t count, int what)
+const mete_replies *
+mete__ask(mete_ctx *cx, mete_node *model, const mete_request *request, size_t count,
+          enum mete__asking what)
 {
+    if (model && mete__talk_far()) {
+        const mete_requests *far = requests_read(cx, request, count, what);
+        return far ? mete__talk_ask(cx, model, far, what) : NULL;
+    }
     mete_params params;
     mete_node *policy = answerer(cx, model, &params);
     const mete_requests *requests = policy ? requests_read(cx, request, count, what) : NULL;
@@ -385,7 +395,7 @@ ask(mete_ctx *cx, mete_node *model, const mete_request *request, size_t count, i
                   replies_check(cx, policy, requests, replies, what)))
         return NULL;
     count_usage(model, replies);
-    if (what == ASK_CHOOSE && choices_finish(cx, policy, requests, replies))
+    if (what == METE__CHOOSE && choices_finish(cx, policy, requests, replies))
         return NULL;
     return replies;
 }
@@ -393,19 +403,19 @@ ask(mete_ctx *cx, mete_node *model, const mete_request *request, size_t count, i
 const mete_replies *
 mete_generate(mete_ctx *cx, mete_node *model, const mete_request *request, size_t count)
 {
-    return ask(cx, model, request, count, ASK_GENERATE);
+    return mete__ask(cx, model, request, count, METE__GENERATE);
 }
 
 const mete_replies *
 mete_logprob(mete_ctx *cx, mete_node *model, const mete_request *request, size_t count)
 {
-    return ask(cx, model, request, count, ASK_LOGPROB);
+    return mete__ask(cx, model, request, count, METE__LOGPROB);
 }
 
 const mete_replies *
 mete_choose(mete_ctx *cx, mete_node *model, const mete_request *request, size_t count)
 {
-    return ask(cx, model, request, count, ASK_CHOOSE);
+    return mete__ask(cx, model, request, count, METE__CHOOSE);
 }
 
 /* ---- states ---------------------------------------------------------------------------------- */
@@ -450,5 +460,5 @@ mete__model_generate(mete_node *model, const mete_request *request, size_t count
 {
     mete_ctx cx = mete__ctx_make(model, 0, err);
     cx.arena = model->engine->arena;
-    return ask(&cx, model, request, count, ASK_GENERATE);
+    return mete__ask(&cx, model, request, count, METE__GENERATE);
 }

@@ -9,7 +9,12 @@
 /* act.c: the policy and parameters of a snapshot's name; NULL when none is taken of it. */
 mete_node *mete__model_resolve(const mete_node *model, mete_params *params);
 
+enum mete__asking { METE__GENERATE, METE__LOGPROB, METE__CHOOSE, METE__STEPS };
+
 /* model.c */
+/* mete_generate, mete_logprob or mete_choose. */
+const mete_replies *mete__ask(mete_ctx *cx, mete_node *model, const mete_request *request,
+                              size_t count, enum mete__asking what);
 uint32_t mete__policy_abilities(const mete_node *policy); /* mete_model_abilities */
 /* Failed replies of that number in the arena; NULL after an error. */
 mete_replies *mete__replies_new(mete_ctx *cx, size_t count);

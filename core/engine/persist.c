@@ -2,6 +2,7 @@
 #include "engine/context.h"
 #include "run/checkpoint.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,10 @@ save_node(mete_node *node, mete__checkpoint *to, mete_error *err)
     if (!status && mete__can_refine(node))
         status = mete__rubric_save(node, to, err);
     size_t each = (size_t)node->plugin->as.head.episode_size;
+    if (!status && node->private_->on_error == METE__ON_ERROR_LAST) {
+        entry_name(name, sizeof name, node->path, "last", "");
+        status = mete__checkpoint_add(to, name, METE_F64, 1, &node->private_->last, err);
+    }
     if (!status && each) {
         size_t count = mete__states_count(node);
         uint64_t *id = malloc((count + 1) * sizeof *id);
@@ -111,6 +116,12 @@ load_node(mete_node *node, const mete__checkpoint *from, mete_error *err)
     int status = load_learnt(node, node->path, from, err);
     if (status)
         return status;
+    if (node->private_->on_error == METE__ON_ERROR_LAST) {
+        entry_name(name, sizeof name, node->path, "last", "");
+        count = 1;
+        const double *last = mete__checkpoint_get(from, name, METE_F64, &count);
+        node->private_->last = last ? *last : NAN;
+    }
     if (each) {
         entry_name(name, sizeof name, node->path, "episodes", "");
         count = SIZE_MAX;

@@ -309,15 +309,42 @@ score_chunk(void *user, size_t i)
         mete__arena_release(cx.arena, mark);
 }
 
-/* What `on_error` asks for rows that failed: "fail" ends the run at the first, "value" gives them
- * the value of `node.value`; "mask" leaves them out, which is what their status does. */
+/* What a failed row gets for its value: with "last" the value of the valid row before it in its
+ * group, else the last of the batch accepted before; NaN where there is none. A group, and not what
+ * else happens to be in the batch, so that a score depends on nobody else's rows. */
+static double
+stand_in(const mete_node *node, const mete_scores *scores, size_t row, size_t group_begin)
+{
+    if (node->private_->on_error == METE__ON_ERROR_VALUE)
+        return node->private_->on_error_value;
+    while (row-- > group_begin)
+        if (scores->status[row] == METE_VALID)
+            return scores->episode[row];
+    return node->private_->last;
+}
+
+static void
+replace(const mete_batch *batch, const mete_scores *scores, size_t row, double value)
+{
+    scores->status[row] = METE_VALID;
+    scores->episode[row] = value;
+    size_t from = scores->step ? batch->step_begin[row] : 0;
+    size_t to = scores->step ? batch->step_begin[row + 1] : 0;
+    for (size_t t = from; t < to; t++)
+        scores->step[t] = t + 1 == to ? value : 0;
+}
+
+/* What `on_error` asks for rows that failed: "fail" ends the run at the first, "value" and "last"
+ * give them a value; "skip" leaves them out, which is what their status does. */
 static int
 answer_failed(mete__frame *frame, const mete_node *node, mete_error *err)
 {
     const mete__result *result = &frame->result[node->private_->number];
     const mete_batch *batch = frame->batch;
     const mete_scores *scores = &result->scores;
-    for (size_t i = 0; i < batch->episodes; i++) {
+    for (size_t i = 0, group = 0; i < batch->episodes; i++) {
+        while (group < batch->groups && batch->group[group + 1] <= i)
+            group++;
         if (scores->status[i] < METE_FAILED)
             continue;
         if (node->private_->on_error == METE__ON_ERROR_FAIL)
@@ -325,12 +352,9 @@ answer_failed(mete__frame *frame, const mete_node *node, mete_error *err)
                                   (unsigned long long)batch->id[i],
                                   result->reason && result->reason[i] ? result->reason[i]
                                                                       : "failed");
-        scores->status[i] = METE_VALID;
-        scores->episode[i] = node->private_->on_error_value;
-        size_t from = scores->step ? batch->step_begin[i] : 0;
-        size_t to = scores->step ? batch->step_begin[i + 1] : 0;
-        for (size_t t = from; t < to; t++)
-            scores->step[t] = t + 1 == to ? node->private_->on_error_value : 0;
+        double value = stand_in(node, scores, i, group < batch->groups ? batch->group[group] : i);
+        if (isfinite(value))
+            replace(batch, scores, i, value);
     }
     return METE_OK;
 }
@@ -390,7 +414,7 @@ score_node(mete__frame *frame, mete_node *node, mete_error *err)
         free(job.status);
     }
     result->done = true;
-    if (!status && node->private_->on_error != METE__ON_ERROR_MASK)
+    if (!status && node->private_->on_error != METE__ON_ERROR_SKIP)
         status = answer_failed(frame, node, err);
     for (size_t k = 0; k < node->private_->golds && !status; k++)
         status = score_node(frame, node->private_->gold[k], err);
@@ -752,30 +776,67 @@ mete__compare(mete_node *node, const mete_batch *batch, const uint32_t *a, const
 
 /* ---- learning online ------------------------------------------------------------------------- */
 
+typedef struct learning {
+    mete__frame *frame;
+    mete_node *node;
+} learning;
+
+static int
+call_update(void *user, mete_error *err)
+{
+    const learning *what = user;
+    mete_node *node = what->node;
+    mete__result *result = &what->frame->result[node->private_->number];
+    const mete__chunk *chunk = &what->frame->chunk[0];
+    mete_ctx cx = mete__scoring_ctx(what->frame, node, chunk, METE__LEARNING, err);
+    mete__arena_mark mark = mete__arena_marked(cx.arena);
+    mete__scores_host host = {node, result, chunk};
+    mete_scores own = shifted(&result->scores, chunk, &host);
+    int status = mete__see_children(&cx) ? node->plugin->as.reward.update(&cx, node->self, cx.batch, &own)
+                                   : mete_fail(&cx, METE_ENOMEM, "out of memory");
+    mete__arena_release(cx.arena, mark);
+    return mete__ctx_blame(node, status, err);
+}
+
+/* Whether an isolated node may learn from this batch in the run: a process that did the same came
+ * back. One that did not costs what would have been learnt from the batch, and `on_error = "fail"`
+ * ends the run there. */
+static int
+rehearse_update(learning *what, bool *survived, mete_error *err)
+{
+    mete_node *node = what->node;
+    mete_ctx cx = mete__scoring_ctx(what->frame, node, &what->frame->chunk[0], METE__LEARNING, err);
+    *survived = !mete__isolate_given_up(node->private_->isolate);
+    int status =
+        *survived ? mete__isolate_rehearse(&cx, "update", call_update, what, survived) : METE_OK;
+    if (*survived || node->private_->on_error == METE__ON_ERROR_FAIL)
+        return status;
+    if (status)
+        mete_log(&cx, 2, "learnt nothing from this batch: %s", err->message);
+    *err = (mete_error){0};
+    return METE_OK;
+}
+
 static int
 update_node(mete__frame *frame, mete_node *node, mete_error *err)
 {
-    mete__result *result = &frame->result[node->private_->number];
     int status = METE_OK;
     for (size_t k = 0; k < node->children && !status; k++)
         status = update_node(frame, node->child[k], err);
     for (size_t k = 0; k < node->private_->golds && !status; k++)
         status = update_node(frame, node->private_->gold[k], err);
-    const mete_reward *reward = &node->plugin->as.reward;
-    if (status || !reward->update || !result->done ||
+    if (status || !node->plugin->as.reward.update || !frame->result[node->private_->number].done ||
         frame->engine->iteration % node->private_->update_every)
         return status;
-    mete_ctx cx = mete__scoring_ctx(frame, node, &frame->chunk[0], METE__LEARNING, err);
-    mete__arena_mark mark = mete__arena_marked(cx.arena);
-    mete__scores_host host = {node, result, &frame->chunk[0]};
-    mete_scores own = shifted(&result->scores, &frame->chunk[0], &host);
-    if (!mete__see_children(&cx))
-        status = mete_fail(&cx, METE_ENOMEM, "out of memory");
-    else
-        status = reward->update(&cx, node->self, cx.batch, &own);
+    learning what = {frame, node};
+    bool survived = true;
+    if (node->private_->isolate)
+        status = rehearse_update(&what, &survived, err);
+    if (status || !survived)
+        return status;
+    status = call_update(&what, err);
     node->private_->learnt++;
-    mete__arena_release(cx.arena, mark);
-    return mete__ctx_blame(node, status, err);
+    return status;
 }
 
 int

@@ -105,6 +105,17 @@ commit(mete_node *node, const mete_batch *batch, const char *copy)
     mete__states_free(&fresh);
 }
 
+/* What stands in for a failed row that has none before it. */
+static void
+keep_last(mete_node *node, const mete_batch *batch, const mete_scores *scores)
+{
+    for (size_t i = batch->episodes; i-- > 0;)
+        if (scores->status[i] == METE_VALID) {
+            node->private_->last = scores->episode[i];
+            return;
+        }
+}
+
 void
 mete__episodes_end(mete__engine *engine, const mete_batch *batch)
 {
@@ -115,6 +126,8 @@ mete__episodes_end(mete__engine *engine, const mete_batch *batch)
         mete__result *result = &frame->result[n];
         if (result->done && result->state)
             commit(engine->node[n], batch, result->state);
+        if (result->done && engine->node[n]->private_->on_error == METE__ON_ERROR_LAST)
+            keep_last(engine->node[n], batch, &result->scores);
     }
 }
 

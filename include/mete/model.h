@@ -185,9 +185,9 @@ mete_reply_at(const mete_replies *replies, size_t i)
 /* Each asks `model` (a METE_MODEL option) all `count` requests, and returns as many replies in the
  * same order. NULL after an error that concerns the whole call (a bad request, a model that cannot
  * do this, no memory), which the asker passes on; whatever concerns one row is in its status. A
- * node that asks models should carry METE_WAITS. `mete check` asks no remote model (one that
- * carries METE_WAITS): its replies fail, saying so. [any function but open, close, save and load;
- * from any thread] */
+ * node that asks models should carry METE_WAITS. For a process of its own (isolate = "process") the
+ * run asks. `mete check` asks no remote model (one that carries METE_WAITS): its replies fail,
+ * saying so. [any function but open, close, save and load; from any thread] */
 
 /* Samples an answer to each. A model with `act` alone, which knows single prompts, is asked through
  * it: one METE_USER message, no top_k, top_p, min_p, repeat_penalty, schema or alternatives. */
@@ -221,8 +221,9 @@ typedef struct mete_encoder {
     const float *vector; /* [parameters] its own; borrowed, as long as the call */
 } mete_encoder;
 
-/* METE_ENOTSUP where the model gives no states, METE_EINVAL where it has no parameters yet; of a
- * model named under `models`, in `open` and later. */
+/* METE_ENOTSUP where the model gives no states, or learns in the run and is asked from a process of
+ * the node's own; METE_EINVAL where it has no parameters yet. Of a model named under `models`, in
+ * `open` and later. */
 METE_API int mete_encoder_of(mete_ctx *cx, mete_node *model, mete_encoder *out) METE_CHECKED;
 /* The last hidden state of each row after prompt and response, as a variable [episodes x width] of
  * `tape`, which mete_tape_backward differentiates by `vector` [parameters] (NULL: the model's own).

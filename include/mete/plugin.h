@@ -217,7 +217,7 @@ enum mete_flags {
         1u << 11,            /* a policy whose `act` answers each lane by that lane alone, to the
                                    bit: the host may split lanes over threads */
     METE_ISOLATED = 1u << 12 /* a reward that wants a process of its own: isolate = "process" unless
-                                the config says "no" */
+                                the config says "none" */
 };
 
 /* The members below stand at the start of every kind's descriptor and never change within a major

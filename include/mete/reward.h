@@ -96,7 +96,8 @@ METE_API int mete_partial(mete_ctx *cx, mete_node *node, const mete_batch *batch
 METE_API void *mete_episode_state(mete_ctx *cx, size_t row);
 /* log-probability of every step of the batch under a model [steps] (teacher-forced; for text the
  * tokens of the model's own tokeniser when the batch has steps of that model). NULL after an
- * error. Lives until the call returns. */
+ * error. Lives until the call returns. From a process of the node's own (isolate = "process") of
+ * the batch it scores alone, not of one derived from it. */
 METE_API const float *mete_model_logp(mete_ctx *cx, mete_node *model, const mete_batch *batch);
 
 /* ---- The descriptor -------------------------------------------------------------------------- */

@@ -10,12 +10,15 @@
 #include <unistd.h>
 
 struct faulty {
-    const char *opening; /* what to do at open */
+    const char *opening;  /* what to do at open */
+    const char *learning; /* what to do in the update of the second iteration */
     int count;
 };
 
 static const mete_option options[] = {
-    METE_STRING(struct faulty, opening, "", 0, "what happens at open"), METE_OPTIONS_END};
+    METE_STRING(struct faulty, opening, "", 0, "what happens at open"),
+    METE_STRING(struct faulty, learning, "", 0, "what happens in the update of iteration 1"),
+    METE_OPTIONS_END};
 
 static volatile int sink;
 
@@ -88,9 +91,10 @@ static int
 update(mete_ctx *cx, void *self, const mete_batch *batch, const mete_scores *scores)
 {
     struct faulty *p = self;
-    (void)cx;
     (void)batch;
     (void)scores;
+    if (mete_iteration(cx) == 1)
+        misbehave(cx, 0, mete_text_from(p->learning), NULL);
     p->count++;
     return METE_OK;
 }

@@ -1,5 +1,6 @@
 /* Rewards in processes of their own: the same scores, and a fault costs its own row alone. */
-#include "engine/engine.h"
+#include "engine/talk.h"
+#include "engine/worker.h"
 
 #include <CUnit/CUnit.h>
 #include <math.h>
@@ -196,20 +197,191 @@ given_up_after_too_many(void)
     close_it(o);
 }
 
+/* What was learnt from other batches stays; the one whose update was lost teaches nothing. */
+static void
+a_fault_while_learning(void)
+{
+    static const char *const fault[] = {"crash", "exit", "hang"};
+    for (size_t k = 0; k < sizeof fault / sizeof *fault; k++) {
+        char text[300];
+        snprintf(text, sizeof text,
+                 ALONE "learning = \"%s\"; node = { timeout = " TIMEOUT "; }; };", fault[k]);
+        opened *o = open_text(text, 1);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(o->engine);
+        mete__builder *builder = rows_with(1, NULL, NULL, 0);
+        mete_error err = {0};
+        for (uint64_t i = 0; i < 3; i++) {
+            mete__engine_iteration(o->engine, i);
+            scored(o, builder);
+            int status = mete__update(o->engine, mete__engine_reward(o->engine),
+                                      mete__builder_batch(builder, &err), &err);
+            CU_ASSERT_EQUAL(status, METE_OK);
+            CU_ASSERT_EQUAL(strstr(o->said, "learnt nothing from this batch") != NULL, i >= 1);
+        }
+        mete__engine_iteration(o->engine, 0);
+        CU_ASSERT_DOUBLE_EQUAL(scored(o, builder)->episode[0], (double)strlen("fine 0") + 2, 0);
+        mete__builder_free(builder);
+        close_it(o);
+    }
+}
+
+/* The value before it in its group, else the last of the batch that was accepted. */
+static void
+the_last_value_stands_in(void)
+{
+    static const char *const own[] = {"fail", "long and good", "fail", "crash", "fail"};
+    opened *o = open_text(ALONE "on_error = \"last\"; };", 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(o->engine);
+    mete__builder *builder = rows_with(9, own, (const size_t[]){0, 4, 5, 6, 8}, 5);
+    mete_error err = {0};
+    const mete_scores *got = scored(o, builder);
+    CU_ASSERT_EQUAL(got->status[0], METE_FAILED); /* nothing came before */
+    for (size_t i = 4; i < 7; i++)
+        CU_ASSERT_DOUBLE_EQUAL(got->episode[i], (double)strlen(own[1]), 0);
+    CU_ASSERT_EQUAL(got->status[6], METE_VALID);
+    CU_ASSERT_EQUAL(got->status[8], METE_FAILED); /* alone in its group */
+    mete__episodes_end(o->engine, mete__builder_batch(builder, &err));
+    got = scored(o, builder);
+    CU_ASSERT_EQUAL(got->status[8], METE_VALID);
+    CU_ASSERT_DOUBLE_EQUAL(got->episode[8], (double)strlen("fine 7"), 0);
+    CU_ASSERT_DOUBLE_EQUAL(got->episode[6], (double)strlen(own[1]), 0);
+    mete__builder_free(builder);
+    close_it(o);
+}
+
+#define JUDGE(more) "models = { judge = { use = \"parrot\"; " more " }; }; "
+#define ASKS(more) "reward = { use = \"asks\"; judge = \"judge\"; " more "};"
+
+/* A model is asked by the run, which answers as it does in the run: values, rows that failed, and
+ * what is wrong with the whole. */
+static void
+models_answer_from_the_run(void)
+{
+    static const char *const said[] = {"fail", "{\"verdict\": \"yes\"}"};
+    static const size_t at[] = {3, 5};
+    static const char *const form[] = {"", "schema = \"{}\"; "};
+    for (size_t k = 0; k < 2; k++) {
+        char text[2][300];
+        for (size_t t = 0; t < 2; t++)
+            snprintf(text[t], sizeof text[t], JUDGE("") ASKS("%s%s"), form[k],
+                     t ? "isolate = \"process\"; " : "");
+        opened *here = open_text(text[0], 1), *there = open_text(text[1], 2);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(here->engine);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(there->engine);
+        mete__builder *builder = rows_with(MOST, said, at, 2);
+        const mete_scores *a = scored(here, builder), *b = scored(there, builder);
+        CU_ASSERT(memcmp(a->episode, b->episode, MOST * sizeof *a->episode) == 0);
+        CU_ASSERT(memcmp(a->status, b->status, MOST) == 0);
+        CU_ASSERT_EQUAL(b->status[3], k ? METE_TIMED_OUT : METE_VALID);
+        if (k)
+            CU_ASSERT_EQUAL(b->episode[5], 1);
+        mete__usage spent = mete__node_usage(mete__engine_find(there->engine, "models.judge"));
+        CU_ASSERT_EQUAL(spent.requests, MOST);
+        mete__builder_free(builder);
+        close_it(here);
+        close_it(there);
+    }
+    opened *o = open_text(
+        JUDGE("mode = \"forgets\"; ") ASKS("schema = \"{}\"; isolate = \"process\"; "), 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(o->engine);
+    mete__builder *builder = rows_with(4, NULL, NULL, 0);
+    const mete_scores *got = scored(o, builder);
+    CU_ASSERT_EQUAL(got->status[1], METE_FAILED);
+    CU_ASSERT_STRING_EQUAL(mete__node_reason(mete__engine_reward(o->engine), 1),
+                           "the model gave no reply");
+    mete__builder_free(builder);
+    close_it(o);
+    o = open_text(JUDGE("mode = \"loud\"; ") ASKS("schema = \"{}\"; isolate = \"process\"; "), 1);
+    builder = rows_with(4, NULL, NULL, 0);
+    mete_error err = {0};
+    CU_ASSERT_EQUAL(mete__score(o->engine, mete__engine_reward(o->engine),
+                                mete__builder_batch(builder, &err), &err),
+                    METE_EIO);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.message, "has a token outside its text"));
+    mete__builder_free(builder);
+    close_it(o);
+}
+
+/* A question laid down by hand: it is answered as long as nothing of it lies. */
+static bool
+answered(opened *o, mete__worker *worker, void (*spoil)(mete__question *q, mete_request *request))
+{
+    mete__region *talk = &worker->talk;
+    mete__region_rewind(talk, 0);
+    mete__question *q = mete__region_take(talk, sizeof *q);
+    mete_request *request = mete__region_take(talk, 2 * sizeof *request);
+    mete_message *message = mete__region_take(talk, sizeof *message);
+    *message = (mete_message){METE_USER, 0, {mete__region_put(talk, "hello", 5), 5}};
+    for (int i = 0; i < 2; i++)
+        request[i] =
+            (mete_request){.size = sizeof *request, .messages = 1, .message = message, .seed = 1};
+    *q = (mete__question){.what = METE__GENERATE,
+                          .model = mete__engine_find(o->engine, "models.judge")->private_->number,
+                          .count = 2,
+                          .request = request};
+    if (spoil)
+        spoil(q, request);
+    mete_error err = {0};
+    mete_ctx cx = mete__ctx_make(mete__engine_reward(o->engine), METE__SCORING, &err);
+    bool fair = mete__talk_answer(&cx, worker);
+    CU_ASSERT_EQUAL(err.code, METE_OK);
+    return fair;
+}
+
+#define LIE(name, what)                                                                            \
+    static void lie_##name(mete__question *q, mete_request *request)                               \
+    {                                                                                              \
+        (void)q, (void)request;                                                                    \
+        what;                                                                                      \
+    }
+#define TEXT_OF(request) (((mete_message *)(uintptr_t)(request)->message)->text)
+LIE(model, q->model = 1u << 30)
+LIE(not_a_model, q->model = 1) /* the reward itself */
+LIE(what, q->what = 77)
+LIE(count, q->count = SIZE_MAX / sizeof *request + 2)
+LIE(counts, q->count = (size_t)1 << 30)
+LIE(nowhere, q->request = NULL)
+LIE(elsewhere, q->request = (void *)(uintptr_t)4096)
+LIE(messages, request[1].messages = UINT32_MAX)
+LIE(long_text, TEXT_OF(request).length = (size_t)1 << 40)
+LIE(wrapped, TEXT_OF(request).length = SIZE_MAX)
+LIE(outside, TEXT_OF(request).data = (const char *)q - 1)
+LIE(stops, request[1].stops = 3)
+LIE(again, TEXT_OF(request).length = 600000)
+LIE(size, request->size = 1u << 31) /* set anew: it is not what is walked by */
+
+static void
+lies_of_a_worker_are_noticed(void)
+{
+    static void (*const lie[])(mete__question * q, mete_request * request) = {
+        lie_model,   lie_not_a_model, lie_what,     lie_count,     lie_counts,
+        lie_nowhere, lie_elsewhere,   lie_messages, lie_long_text, lie_wrapped,
+        lie_outside, lie_stops,       lie_again};
+    opened *o = open_text(JUDGE("") ASKS(""), 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(o->engine);
+    mete__worker worker = {0};
+    CU_ASSERT_FATAL(mete__region_map(&worker.talk, (size_t)1 << 20));
+    CU_ASSERT(answered(o, &worker, NULL));
+    const mete__question *q = (const mete__question *)(const void *)worker.talk.base;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(q->reply);
+    CU_ASSERT(mete_text_is(q->reply[1].text, "hello"));
+    for (size_t i = 0; i < sizeof lie / sizeof *lie; i++)
+        CU_ASSERT_FALSE(answered(o, &worker, lie[i]));
+    CU_ASSERT(answered(o, &worker, lie_size));
+    mete__region_unmap(&worker.talk);
+    close_it(o);
+}
+
 static void
 refused_when_read(void)
 {
     static const char *const bad[][2] = {
-        {ALONE "opening = \"crash\"; };", "open died of signal 11"},
-        {ALONE "opening = \"exit\"; };", "open ended the process with exit code 7"},
+        {ALONE "opening = \"crash\"; };", "open: its process died of signal 11"},
+        {ALONE "opening = \"exit\"; };", "open: its process ended by itself with exit code 7"},
         {"reward = { use = \"gate\"; isolate = \"process\"; of = ( { name = \"a\"; use = "
          "\"length\"; },"
          " { name = \"b\"; use = \"length\"; } ); };",
          "row by row"},
-        {"models = { judge = { use = \"scripted\"; otherwise = \"yes\"; }; }; "
-         "reward = { use = \"asks\"; judge = \"judge\"; isolate = \"process\"; "
-         "};",
-         "asks a model ('models.judge')"},
         {ALONE "node = { timeout = -1; }; };", "timeout"},
         {"reward = { use = \"length\"; isolate = \"thread\"; };", "process"},
     };
@@ -219,7 +391,7 @@ refused_when_read(void)
         bool found = false;
         for (size_t k = 0; k < o->errors.count; k++)
             found |= strstr(o->errors.line[k], bad[i][1]) != NULL;
-        found |= SANITIZED && strstr(bad[i][1], "open ");
+        found |= SANITIZED && strstr(bad[i][1], "open:");
         if (!found)
             printf("%s: %s\n", bad[i][1], o->errors.count ? o->errors.line[0] : "no error");
         CU_ASSERT(found);
@@ -236,5 +408,9 @@ suite_isolate(void)
     CU_add_test(suite, "a fault costs its own row", a_fault_costs_its_own_row);
     CU_add_test(suite, "writing past, forking, printing", writing_past_forking_printing);
     CU_add_test(suite, "given up after too many", given_up_after_too_many);
+    CU_add_test(suite, "a fault while learning", a_fault_while_learning);
+    CU_add_test(suite, "the last value stands in", the_last_value_stands_in);
+    CU_add_test(suite, "models answer from the run", models_answer_from_the_run);
+    CU_add_test(suite, "lies of a worker are noticed", lies_of_a_worker_are_noticed);
     CU_add_test(suite, "refused when read", refused_when_read);
 }
