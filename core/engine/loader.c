@@ -72,8 +72,8 @@ mete__plugin_path(size_t *count)
     return (const char *const *)path_item;
 }
 
-/* The folder whose plugins came with this mete, where it is another than METE_PLUGIN_DIR: beside the
- * library of a relocated installation, above that of a build tree. */
+/* The folder whose plugins came with this mete, where it is another than METE_PLUGIN_DIR: beside
+ * the library of a relocated installation, above that of a build tree. */
 static void
 own_folder(char *folder, size_t size)
 {

@@ -37,8 +37,8 @@ static bool watch_made;
 
 /* Waits for the other side's byte, as long as the socket was told to: 1 it came, 0 the other side
  * is gone, -1 time is up. Where both sides have a processor to themselves it comes sooner than a
- * process that sleeps is woken, so it is looked for before sleeping; where that did not pay, because
- * the work takes long or others want the processor, the next waits sleep at once. */
+ * process that sleeps is woken, so it is looked for before sleeping; where that did not pay,
+ * because the work takes long or others want the processor, the next waits sleep at once. */
 static int
 hear(mete__worker *worker, char *byte)
 {

@@ -4,8 +4,8 @@
  * The function is called in the form its trainer calls it (`call`), so a file written for that
  * trainer needs no change. An exception fails the row it belongs to, or the whole call where the
  * form is one call a batch, with its text as the reason. It runs in a process of its own unless the
- * config says isolate = "none": the interpreter starts there, at the first call, and a crash, a hang
- * or an exit costs the rows that caused it.
+ * config says isolate = "none": the interpreter starts there, at the first call, and a crash, a
+ * hang or an exit costs the rows that caused it.
  */
 #include "../../../common/python/interpreter.h"
 #include "../common/names.h"
