@@ -20,7 +20,7 @@ static const mete_option options[] = {
     METE_STRING(struct faulty, learning, "", 0, "what happens in the update of iteration 1"),
     METE_OPTIONS_END};
 
-static volatile int sink;
+static volatile unsigned sink; /* counts for as long as it takes */
 
 static int
 deeper(int n)
@@ -45,7 +45,7 @@ misbehave(mete_ctx *cx, size_t row, mete_text what, mete_scores *out)
     if (mete_text_is(what, "abort"))
         abort();
     if (mete_text_is(what, "deep"))
-        sink = deeper(0);
+        sink = (unsigned)deeper(0);
     if (mete_text_is(what, "exit"))
         exit(7);
     if (mete_text_is(what, "hang")) {
