@@ -19,8 +19,8 @@ read_messages(mete__call *call, mete_text messages, mete_error *err)
     const char *p = mete__arena_string(call->arena, mete_buffer_view(&prompt).data, prompt.length);
     const char *a = mete__arena_string(call->arena, mete_buffer_view(&answer).data, answer.length);
     if (good && p && a) {
-        mete__given_text(call, 0, call->names.prompt, (mete_text){p, prompt.length});
-        mete__given_text(call, 0, call->names.response, (mete_text){a, answer.length});
+        mete__given_text(call, 0, call->setting.prompt, (mete_text){p, prompt.length});
+        mete__given_text(call, 0, call->setting.response, (mete_text){a, answer.length});
     }
     mete_buffer_free(&prompt);
     mete_buffer_free(&answer);

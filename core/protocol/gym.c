@@ -81,8 +81,8 @@ mete__gym_parse(mete__call *call, mete_error *err)
         status = mete_error_set(err, METE_EDATA, "the input of \"%s\" must be a text or messages",
                                 own[0]);
     if (!status) {
-        bool good = kept(call, &prompt, call->names.prompt);
-        good &= kept(call, &answer, call->names.response);
+        bool good = kept(call, &prompt, call->setting.prompt);
+        good &= kept(call, &answer, call->setting.response);
         status = good ? METE_OK : mete_error_set(err, METE_ENOMEM, "out of memory");
     }
     mete_buffer_free(&prompt);

@@ -41,10 +41,10 @@ read_one(mete__call *call, size_t k, bool prompts, bool labels, mete_error *err)
     bool text = prompt.type == METE_JSON_STRING;
     mete_dialogue_split(query.text, text ? prompt.text : none, &before, &answer);
     if (prompt.type == METE_JSON_ARRAY)
-        mete__given_field(call, k, call->names.prompt, &prompt);
+        mete__given_field(call, k, call->setting.prompt, &prompt);
     else
-        mete__given_text(call, k, call->names.prompt, before);
-    mete__given_text(call, k, call->names.response, answer);
+        mete__given_text(call, k, call->setting.prompt, before);
+    mete__given_text(call, k, call->setting.response, answer);
     return mete__given_label(call, k, "label", labels ? &label : NULL, err);
 }
 

@@ -28,8 +28,8 @@ take_input(mete__call *call, size_t k, mete_text list, mete_error *err)
     mete_text prompt = part[0].text, response = part[count - 1].text;
     if (count == 1)
         mete_dialogue_split(part[0].text, (mete_text){"", 0}, &prompt, &response);
-    mete__given_text(call, k, call->names.prompt, prompt);
-    mete__given_text(call, k, call->names.response, response);
+    mete__given_text(call, k, call->setting.prompt, prompt);
+    mete__given_text(call, k, call->setting.response, response);
     return METE_OK;
 }
 
@@ -66,8 +66,8 @@ mete__predict_parse(mete__call *call, mete_error *err)
         mete_dialogue_split(inputs->text, (mete_text){"", 0}, &before, &answer);
         status = mete__call_room(call, 1, 2, err);
         if (!status) {
-            mete__given_text(call, 0, call->names.prompt, before);
-            mete__given_text(call, 0, call->names.response, answer);
+            mete__given_text(call, 0, call->setting.prompt, before);
+            mete__given_text(call, 0, call->setting.response, answer);
         }
         return status;
     }

@@ -52,13 +52,17 @@ static const mete__protocol table[] = {
     {"/rerank", "vLLM, TEI", "documents (vLLM) or texts (TEI) from the best to the worst",
      "{\"query\":\"What is 2 + 2?\",\"documents\":[\"5\",\"4\"]}", mete__rerank_parse,
      mete__rerank_answer},
-    {"/v1/rerank", "vLLM", "as /rerank", "{\"query\":\"What is 2 + 2?\",\"documents\":[\"4\"]}",
-     mete__rerank_parse, mete__rerank_answer},
+    {"/v1/rerank", "vLLM, SGLang", "as /rerank; a list, as SGLang's, where serve.rerank says so",
+     "{\"query\":\"What is 2 + 2?\",\"documents\":[\"4\"]}", mete__rerank_parse,
+     mete__rerank_answer},
     {"/v2/rerank", "vLLM", "as /rerank", "{\"query\":\"What is 2 + 2?\",\"documents\":[\"4\"]}",
      mete__rerank_parse, mete__rerank_answer},
     {"/predict", "TEI", "a text, a pair or a batch of them",
      "{\"inputs\":[\"What is 2 + 2?\",\"4\"],\"raw_scores\":true}", mete__predict_parse,
-     mete__predict_answer}};
+     mete__predict_answer},
+    {"/aggregate_metrics", "NeMo-Gym", "statistics of what /verify answered, by task and of all",
+     "{\"verify_responses\":[{\"_ng_task_index\":0,\"_ng_rollout_index\":0,\"reward\":1.0}]}",
+     mete__gym_metrics_parse, mete__gym_metrics_answer}};
 
 const mete__protocol *
 mete__protocols(size_t *count)
@@ -79,14 +83,14 @@ mete__protocol_find(mete_text path)
 /* ---- calls ----------------------------------------------------------------------------------- */
 
 int
-mete__call_read(mete__call *call, const mete__protocol *protocol, const mete__names *names,
+mete__call_read(mete__call *call, const mete__protocol *protocol, const mete__setting *setting,
                 mete_text body, mete_error *err)
 {
     if (!call->arena && !(call->arena = mete__arena_new()))
         return mete_error_set(err, METE_ENOMEM, "out of memory");
     mete__arena_release(call->arena, (mete__arena_mark){0, 0});
     call->protocol = protocol;
-    call->names = *names;
+    call->setting = *setting;
     call->given = NULL;
     call->count = 0;
     call->text = NULL;
@@ -94,6 +98,7 @@ mete__call_read(mete__call *call, const mete__protocol *protocol, const mete__na
     call->many = call->activate = call->starved = false;
     call->top = SIZE_MAX;
     call->shape = 0;
+    call->kept = NULL;
     int status = mete__record_parse(&call->body, body.data, body.length, err);
     if (!status && call->body.fields > MOST_MEMBERS)
         status = mete_error_set(err, METE_EDATA, "the body has more than %d members", MOST_MEMBERS);
@@ -217,8 +222,8 @@ mete__given_label(mete__call *call, size_t k, const char *own, const mete__field
     int status =
         label->type == METE_JSON_OBJECT ? mete__given_members(call, k, label->text, err) : METE_OK;
     mete__given_field(call, k, mete_text_from(own), label);
-    if (call->names.label.length)
-        mete__given_field(call, k, call->names.label, label);
+    if (call->setting.label.length)
+        mete__given_field(call, k, call->setting.label, label);
     return status;
 }
 
@@ -233,6 +238,39 @@ mete__given_rest(mete__call *call, size_t k, const char *const *names, size_t co
         if (n == count)
             mete__given_field(call, k, field->key, field);
     }
+}
+
+int
+mete__call_decode(mete__call *call, mete_text list, mete_text *text, mete_error *err)
+{
+    const mete_tokeniser *tokeniser = call->setting.tokeniser;
+    if (!tokeniser)
+        return mete_error_set(err, METE_EDATA,
+                              "token ids cannot be read: the server's config names no "
+                              "data.tokeniser; send the text");
+    size_t most = mete__array_count(list), count = 0;
+    int32_t *id = mete__arena_take(call->arena, (most + 1) * sizeof *id);
+    mete_buffer out = {0};
+    mete__field element;
+    int got = 0, status = id ? mete__items_begin(&call->items[1], list, err)
+                             : mete_error_set(err, METE_ENOMEM, "out of memory");
+    while (!status && count < most &&
+           (got = mete__items_next(&call->items[1], &element, err)) > 0) {
+        if (element.type != METE_JSON_NUMBER || !(element.number >= 0) ||
+            element.number >= METE_TOKENS_MOST || element.number != floor(element.number))
+            status = mete_error_set(err, METE_EDATA, "token %zu is no token number", count + 1);
+        else
+            id[count++] = (int32_t)element.number;
+    }
+    if (!status)
+        status = got < 0 ? got : mete_tokeniser_decode(tokeniser, id, count, 0, &out, err);
+    const char *kept =
+        status ? NULL : mete__arena_string(call->arena, out.data ? out.data : "", out.length);
+    if (!status && !kept)
+        status = mete_error_set(err, METE_ENOMEM, "out of memory");
+    *text = (mete_text){kept, out.length};
+    mete_buffer_free(&out);
+    return status;
 }
 
 const mete__field *

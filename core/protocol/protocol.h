@@ -10,14 +10,17 @@
 #include "score/scoring.h"
 
 #include <mete/mete.h>
+#include <mete/tokeniser.h>
 
 typedef struct mete__protocol mete__protocol;
 
-/* The keys by which the tree reads a record's prompt and response, and the one column that
- * protocols with a single "label" or "ground_truth" fill. */
-typedef struct mete__names {
+/* What a server's config says of requests: the keys by which the tree reads a record's prompt and
+ * response, and the one column that protocols with a single "label" or "ground_truth" fill. */
+typedef struct mete__setting {
     mete_text prompt, response, label;
-} mete__names;
+    const mete_tokeniser *tokeniser; /* of token ids sent for texts; or NULL */
+    bool bare;                       /* /v1/rerank answers a list, as SGLang does */
+} mete__setting;
 
 /* What stands for a score that there is not, where a protocol has no word for that. */
 typedef enum mete__missing {
@@ -36,7 +39,7 @@ typedef struct mete__given {
  * or lie in the call until its next read. */
 typedef struct mete__call {
     const mete__protocol *protocol;
-    mete__names names;
+    mete__setting setting;
     mete__record body;
     mete__items items[3];
     mete__arena *arena;
@@ -49,6 +52,7 @@ typedef struct mete__call {
     bool starved;    /* memory ran out for a field; the read ends so */
     size_t top;      /* of a ranking; SIZE_MAX: all */
     int shape;       /* which of a path's shapes it is; the family's own numbers */
+    void *kept;      /* the family's own, in the arena */
 } mete__call;
 
 /* The scores of a call: slots first .. first + count of a batch. */
@@ -76,7 +80,7 @@ const mete__protocol *mete__protocols(size_t *count);
 const mete__protocol *mete__protocol_find(mete_text path);
 
 /* Reads a body; it is borrowed until the call's next read. */
-int mete__call_read(mete__call *call, const mete__protocol *protocol, const mete__names *names,
+int mete__call_read(mete__call *call, const mete__protocol *protocol, const mete__setting *setting,
                     mete_text body, mete_error *err);
 void mete__call_free(mete__call *call);
 /* Record k into a slot. */
@@ -97,6 +101,9 @@ int mete__given_label(mete__call *call, size_t k, const char *own, const mete__f
 int mete__given_members(mete__call *call, size_t k, mete_text object, mete_error *err);
 /* All members of the body but those named. */
 void mete__given_rest(mete__call *call, size_t k, const char *const *names, size_t count);
+/* The text that a list of token numbers stands for, special tokens and all, in the call's arena;
+ * METE_EDATA where the list is none, or the config names no tokeniser. */
+int mete__call_decode(mete__call *call, mete_text list, mete_text *text, mete_error *err);
 /* A member of the body, NULL where it is absent or null. */
 const mete__field *mete__body_get(const mete__call *call, const char *name);
 /* The first there is of several names. */
@@ -135,6 +142,9 @@ int mete__evaluation_answer(const mete__call *call, const mete__scored *scored, 
 int mete__gym_parse(mete__call *call, mete_error *err);
 int mete__gym_answer(const mete__call *call, const mete__scored *scored, mete_buffer *out,
                      mete_error *err);
+int mete__gym_metrics_parse(mete__call *call, mete_error *err);
+int mete__gym_metrics_answer(const mete__call *call, const mete__scored *scored, mete_buffer *out,
+                             mete_error *err);
 int mete__gym_seed_parse(mete__call *call, mete_error *err);
 int mete__gym_seed_answer(const mete__call *call, const mete__scored *scored, mete_buffer *out,
                           mete_error *err);

@@ -16,8 +16,8 @@ mete__slime_parse(mete__call *call, mete_error *err)
     if (status)
         return status;
     if (prompt)
-        mete__given_field(call, 0, call->names.prompt, prompt);
-    mete__given_field(call, 0, call->names.response, response);
+        mete__given_field(call, 0, call->setting.prompt, prompt);
+    mete__given_field(call, 0, call->setting.response, response);
     status = mete__given_label(call, 0, "label", mete__body_get(call, own[2]), err);
     mete__given_rest(call, 0, own, 3);
     return status;

@@ -7,8 +7,10 @@
  */
 #include "protocol/protocol.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "score/messages.h"
@@ -21,25 +23,38 @@ static int
 take_dialogue(mete__call *call, size_t k, const mete__field *text, const char *name,
               mete_error *err)
 {
-    mete_text before, answer;
-    if (text->type != METE_JSON_STRING)
-        return mete_error_set(err, METE_EDATA, "element %zu of \"%s\" is no text%s", k + 1, name,
-                              text->type == METE_JSON_NUMBER || text->type == METE_JSON_ARRAY
-                                  ? ": token ids cannot be read, send the text"
-                                  : "");
-    mete_dialogue_split(text->text, (mete_text){"", 0}, &before, &answer);
-    mete__given_text(call, k, call->names.prompt, before);
-    mete__given_text(call, k, call->names.response, answer);
+    mete_text whole = text->text, before, answer;
+    int status = METE_OK;
+    if (text->type == METE_JSON_ARRAY)
+        status = mete__call_decode(call, text->text, &whole, err);
+    else if (text->type != METE_JSON_STRING)
+        status = mete_error_set(err, METE_EDATA, "element %zu of \"%s\" is no text", k + 1, name);
+    if (status)
+        return status;
+    mete_dialogue_split(whole, (mete_text){"", 0}, &before, &answer);
+    mete__given_text(call, k, call->setting.prompt, before);
+    mete__given_text(call, k, call->setting.response, answer);
     return METE_OK;
 }
 
-/* One text or a list of them. */
+/* [1,2,..]: token ids of one text, where [[1,2],..] and ["a",..] are of several. */
+static bool
+is_ids(const mete__field *input)
+{
+    size_t at = 1;
+    while (at < input->text.length && strchr(" \t\r\n", input->text.data[at]))
+        at++;
+    return input->type == METE_JSON_ARRAY && at < input->text.length &&
+           (input->text.data[at] == '-' || isdigit((unsigned char)input->text.data[at]));
+}
+
+/* One text or a list of them; a text may be token ids. */
 static int
 read_texts(mete__call *call, const char *name, mete_error *err)
 {
     const mete__field *input = mete__body_get(call, name);
     mete__field element;
-    call->many = input->type == METE_JSON_ARRAY;
+    call->many = input->type == METE_JSON_ARRAY && !is_ids(input);
     if (!call->many) {
         int status = mete__call_room(call, 1, 2, err);
         return status ? status : take_dialogue(call, 0, input, name, err);
@@ -62,13 +77,13 @@ read_messages(mete__call *call, const mete__field *messages, mete_error *err)
     if (!status && before && mete__messages_prompt(messages->text, before, &prompt)) {
         const char *copy = mete__arena_string(call->arena, prompt.data, prompt.length);
         if (copy)
-            mete__given_text(call, 0, call->names.prompt, (mete_text){copy, prompt.length});
+            mete__given_text(call, 0, call->setting.prompt, (mete_text){copy, prompt.length});
         else
             status = mete_error_set(err, METE_ENOMEM, "out of memory");
     }
     mete_buffer_free(&prompt);
     if (!status)
-        mete__given_field(call, 0, call->names.response, messages);
+        mete__given_field(call, 0, call->setting.response, messages);
     return status;
 }
 
@@ -142,11 +157,20 @@ put_each(const mete__call *call, const mete__scored *scored, const char *before,
 int
 mete__classify_parse(mete__call *call, mete_error *err)
 {
-    const mete__field *text = mete__body_get(call, "text");
-    if (!text || mete__body_get(call, "input"))
+    const char *name = mete__body_get(call, "text") ? "text" : "input_ids";
+    if (!mete__body_get(call, name) || mete__body_get(call, "input"))
         return read_input(call, true, err);
     call->shape = SGLANG;
-    return read_texts(call, "text", err);
+    return read_texts(call, name, err);
+}
+
+/* The end of an element of SGLang's lists. */
+static void
+put_meta(const mete__scored *scored, size_t k, mete_buffer *out)
+{
+    mete_buffer_format(out, ",\"meta_info\":{\"id\":\"%zu\",\"prompt_tokens\":0,", k);
+    mete__put_version(scored, out);
+    mete_buffer_string(out, "}}");
 }
 
 int
@@ -168,9 +192,8 @@ mete__classify_answer(const mete__call *call, const mete__scored *scored, mete_b
         status = mete__scored_number(call, scored, k, &value, err);
         mete_buffer_string(out, k ? ",{\"embedding\":[" : "{\"embedding\":[");
         mete__put_score(out, value);
-        mete_buffer_format(out, "],\"meta_info\":{\"id\":\"%zu\",\"prompt_tokens\":0,", k);
-        mete__put_version(scored, out);
-        mete_buffer_string(out, "}}");
+        mete_buffer_byte(out, ']');
+        put_meta(scored, k, out);
     }
     if (call->many)
         mete_buffer_byte(out, ']');
@@ -290,8 +313,8 @@ read_pairs(mete__call *call, const mete__field *query, const char *query_name,
             status = next_text(call, 1, documents, name, &call->text[k], err);
         if (status)
             break;
-        mete__given_text(call, k, call->names.prompt, asked);
-        mete__given_text(call, k, call->names.response, call->text[k]);
+        mete__given_text(call, k, call->setting.prompt, asked);
+        mete__given_text(call, k, call->setting.response, call->text[k]);
     }
     const mete__field *model = mete__body_get(call, "model");
     if (model && model->type == METE_JSON_STRING)
@@ -321,6 +344,13 @@ mete__pairs_answer(const mete__call *call, const mete__scored *scored, mete_buff
 
 /* ---- /rerank --------------------------------------------------------------------------------- */
 
+/* The path that vLLM and SGLang answer differently. */
+static bool
+is_first_version(const mete__call *call)
+{
+    return strcmp(call->protocol->path, "/v1/rerank") == 0;
+}
+
 int
 mete__rerank_parse(mete__call *call, mete_error *err)
 {
@@ -339,6 +369,10 @@ mete__rerank_parse(mete__call *call, mete_error *err)
         call->top = (size_t)top->number;
     int status = documents ? read_pairs(call, query, "query", documents, "documents", err)
                            : read_pairs(call, query, "query", texts, "texts", err);
+    if (!status && documents && call->setting.bare && is_first_version(call)) {
+        call->shape = SGLANG;
+        return mete__body_bool(call, "return_documents", true, &call->many, err);
+    }
     if (status || documents)
         return status;
     bool raw;
@@ -367,29 +401,35 @@ by_score(const void *a, const void *b)
 }
 
 static void
-put_ranked(const mete__call *call, const ranked *r, bool tei, mete_buffer *out)
+put_named(const char *before, mete_text text, const char *after, mete_buffer *out)
 {
+    mete_buffer_string(out, before);
+    mete_json_put_text(out, text);
+    mete_buffer_string(out, after);
+}
+
+static void
+put_ranked(const mete__call *call, const mete__scored *scored, const ranked *r, mete_buffer *out)
+{
+    mete_text text = call->text[r->index];
     mete_buffer_format(out, "{\"index\":%zu,", r->index);
-    if (!tei) {
-        mete_buffer_string(out, "\"document\":{\"text\":");
-        mete_json_put_text(out, call->text[r->index]);
-        mete_buffer_string(out, "},\"relevance_score\":");
-    } else {
-        mete_buffer_string(out, "\"score\":");
-    }
+    if (call->shape == VLLM)
+        put_named("\"document\":{\"text\":", text, "},", out);
+    mete_buffer_string(out, call->shape == VLLM ? "\"relevance_score\":" : "\"score\":");
     mete__put_score(out, r->score);
-    if (tei && call->many) {
-        mete_buffer_string(out, ",\"text\":");
-        mete_json_put_text(out, call->text[r->index]);
-    }
-    mete_buffer_byte(out, '}');
+    if (call->shape != VLLM && call->many)
+        put_named(call->shape == TEI ? ",\"text\":" : ",\"document\":", text, "", out);
+    if (call->shape == SGLANG)
+        put_meta(scored, r->index, out);
+    else
+        mete_buffer_byte(out, '}');
 }
 
 int
 mete__rerank_answer(const mete__call *call, const mete__scored *scored, mete_buffer *out,
                     mete_error *err)
 {
-    bool tei = call->shape == TEI;
+    bool list = call->shape != VLLM;
     int status = METE_OK;
     ranked *all = malloc((call->count + 1) * sizeof *all);
     if (!all)
@@ -400,7 +440,7 @@ mete__rerank_answer(const mete__call *call, const mete__scored *scored, mete_buf
     }
     if (!status) {
         qsort(all, call->count, sizeof *all, by_score);
-        if (!tei) {
+        if (!list) {
             put_head(call, "rerank", NULL, out);
             mete_buffer_string(out, "\"results\":");
         }
@@ -408,9 +448,9 @@ mete__rerank_answer(const mete__call *call, const mete__scored *scored, mete_buf
         for (size_t k = 0; k < call->count && k < call->top; k++) {
             if (k)
                 mete_buffer_byte(out, ',');
-            put_ranked(call, &all[k], tei, out);
+            put_ranked(call, scored, &all[k], out);
         }
-        if (tei)
+        if (list)
             mete_buffer_byte(out, ']');
         else
             put_tail(scored, out);

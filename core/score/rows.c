@@ -83,6 +83,24 @@ want(mete__rows *rows, const mete_node *node, const mete_field *field, mete__val
                                                    .node = node->path};
 }
 
+/* `data.tokeniser`: "words", or a tokenizer.json. A row's steps are the tokens of its response, so
+ * that rewards of tokens have somewhere to go. */
+static void
+read_tokeniser(mete__rows *rows, mete__value *data, mete__errors *errors)
+{
+    mete__value *value = data ? mete__value_get(data, "tokeniser") : NULL;
+    const char *name = value ? mete__value_string(data, "tokeniser", NULL, errors) : NULL;
+    mete_error err = {0};
+    if (!name)
+        return;
+    rows->words = strcmp(name, "words") == 0;
+    char *path = rows->words ? NULL : mete__value_file(value);
+    if (path && !(rows->tokeniser = mete_tokeniser_open(path, &err)))
+        mete__errors_add(errors, "%s:%d: data.tokeniser: %s", value->file, value->line,
+                         err.message);
+    free(path);
+}
+
 mete__rows *
 mete__rows_new(mete__engine *engine, mete__config *config, mete__errors *errors)
 {
@@ -107,6 +125,7 @@ mete__rows_new(mete__engine *engine, mete__config *config, mete__errors *errors)
     rows->response_from = source(data, map, "response", errors);
     rows->group_from = source(data, map, "group", errors);
     rows->id_from = source(data, map, "id", errors);
+    read_tokeniser(rows, data, errors);
     size_t count;
     mete_node *const *node = mete__engine_nodes(engine, &count);
     for (size_t i = 0; i < count; i++) {
@@ -116,7 +135,7 @@ mete__rows_new(mete__engine *engine, mete__config *config, mete__errors *errors)
                 want(rows, node[i], &node[i]->field[f], data, map, errors);
     }
     if (data)
-        mete__value_unknown(data, "map prompt response group id", errors);
+        mete__value_unknown(data, "map prompt response group id tokeniser", errors);
     if (map) {
         mete_buffer names = {0};
         mete_buffer_string(&names, "prompt response group id");
@@ -155,6 +174,10 @@ mete__rows_free(mete__rows *rows)
     free_slots(rows);
     for (size_t i = 0; i < rows->wanteds; i++)
         free(rows->wanted[i].item);
+    mete_tokens_free(&rows->tokens);
+    mete_tokeniser_free(rows->tokeniser);
+    free(rows->span);
+    free(rows->step_row);
     free(rows->wanted);
     free(rows->column);
     free(rows);
@@ -566,6 +589,68 @@ fill_column(const mete__rows *rows, mete__wanted *w, mete_column *column)
     return true;
 }
 
+/* ---- tokens ---------------------------------------------------------------------------------- */
+
+static bool
+step_add(mete__rows *rows, size_t row, size_t step, size_t begin, size_t end)
+{
+    if (step == rows->step_room) {
+        size_t room = step ? 2 * step : 1024;
+        uint32_t *span = realloc(rows->span, 2 * room * sizeof *span);
+        rows->span = span ? span : rows->span;
+        uint32_t *step_row = span ? realloc(rows->step_row, room * sizeof *step_row) : NULL;
+        if (!step_row)
+            return false;
+        rows->step_row = step_row;
+        rows->step_room = room;
+    }
+    rows->span[2 * step] = (uint32_t)begin;
+    rows->span[2 * step + 1] = (uint32_t)end;
+    rows->step_row[step] = (uint32_t)row;
+    return true;
+}
+
+static bool
+steps_of_words(mete__rows *rows, size_t row, size_t *steps)
+{
+    mete_text text = rows->response[row];
+    mete_word word;
+    bool good = true;
+    for (size_t at = 0; good && mete_word_next(text, METE_WORDS_SPACES, &at, &word);) {
+        size_t begin = (size_t)(word.text.data - text.data);
+        good = step_add(rows, row, (*steps)++, begin, begin + word.text.length);
+    }
+    return good;
+}
+
+static bool
+steps_of_tokens(mete__rows *rows, size_t row, size_t *steps)
+{
+    mete_tokens *tokens = &rows->tokens;
+    bool good = true;
+    tokens->count = 0;
+    if (mete_tokeniser_encode(rows->tokeniser, rows->response[row], 0, tokens, NULL))
+        return false;
+    for (size_t i = 0; i < tokens->count && good; i++)
+        good = step_add(rows, row, (*steps)++, tokens->start[i], tokens->end[i]);
+    return good;
+}
+
+/* The steps of `count` rows; SIZE_MAX: out of memory. */
+static size_t
+steps_make(mete__rows *rows, size_t count)
+{
+    size_t steps = 0;
+    for (size_t i = 0; i < count; i++) {
+        rows->step_begin[i] = (uint32_t)steps;
+        if (!(rows->words ? steps_of_words : steps_of_tokens)(rows, i, &steps) ||
+            steps >= UINT32_MAX)
+            return SIZE_MAX;
+    }
+    rows->step_begin[count] = (uint32_t)steps;
+    return steps;
+}
+
 const mete_batch *
 mete__rows_batch(mete__rows *rows, size_t slots)
 {
@@ -594,8 +679,13 @@ mete__rows_batch(mete__rows *rows, size_t slots)
                                .response = rows->response,
                                .step_row = rows->zero,
                                .column = rows->column};
+    if (rows->words || rows->tokeniser) {
+        rows->batch.steps = steps_make(rows, n);
+        rows->batch.span = rows->span;
+        rows->batch.step_row = rows->step_row;
+    }
     for (size_t i = 0; i < rows->wanteds; i++)
         if (!fill_column(rows, &rows->wanted[i], &rows->column[i]))
             return NULL;
-    return &rows->batch;
+    return rows->batch.steps == SIZE_MAX ? NULL : &rows->batch;
 }

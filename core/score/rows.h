@@ -14,6 +14,8 @@
 #include "engine/engine.h"
 #include "text/reader.h"
 
+#include <mete/tokeniser.h>
+
 /* Rows of one batch unless one group is larger, and the most bytes of lines in one. */
 #define METE__ROWS_MOST ((size_t)4096)
 #define METE__ROWS_BYTES ((size_t)512 << 20)
@@ -39,6 +41,11 @@ typedef struct mete__rows {
     mete__wanted *wanted;
     size_t wanteds;
     mete_text prompt_from, response_from, group_from, id_from;
+    bool words;                /* without a tokeniser, words are the tokens */
+    mete_tokeniser *tokeniser; /* of `data.tokeniser`; NULL: rows have no steps, or words */
+    mete_tokens tokens;
+    uint32_t *span, *step_row; /* [step_room x 2], [step_room] */
+    size_t step_room;
     bool hash_all;   /* a prompt's identity covers its columns: criteria depend on them */
     uint64_t number; /* of the first slot's record */
     size_t slots, room;

@@ -162,9 +162,28 @@ put_reason(mete_buffer *out, const char *status, const char *reason)
     }
 }
 
-/* {"value":..,"status":..,"spread":..,"signals":{..},"criteria":[..]} */
+/* What the tokens of the row were given, [begin,end,value] each, where it is not 0; bytes of the
+ * response. */
 static void
-put_full(const mete__shown *shown, size_t row, mete_buffer *out)
+put_spans(const mete_batch *batch, const double *step, size_t row, mete_buffer *out)
+{
+    bool any = false;
+    mete_buffer_string(out, ",\"spans\":[");
+    for (size_t t = batch->step_begin[row]; t < batch->step_begin[row + 1]; t++) {
+        if (step[t] == 0)
+            continue;
+        mete_buffer_format(out, "%s[%u,%u,", any ? "," : "", batch->span[2 * t],
+                           batch->span[2 * t + 1]);
+        mete_json_put_number(out, step[t]);
+        mete_buffer_byte(out, ']');
+        any = true;
+    }
+    mete_buffer_byte(out, ']');
+}
+
+/* {"value":..,"status":..,"spread":..,"spans":[..],"signals":{..},"criteria":[..]} */
+static void
+put_full(const mete__shown *shown, const mete_batch *batch, size_t row, mete_buffer *out)
 {
     const mete_scores *scores = shown->scores;
     const mete_node *node = shown->node;
@@ -177,6 +196,8 @@ put_full(const mete__shown *shown, size_t row, mete_buffer *out)
         mete_buffer_string(out, ",\"spread\":");
         mete_json_put_number(out, scores->spread[row]);
     }
+    if (scores->step && batch->span && scores->status[row] == METE_VALID)
+        put_spans(batch, scores->step, row, out);
     for (size_t d = 0; d < node->declareds; d++) {
         const double *signal =
             node->declared[d].level == METE_EPISODE ? mete__node_signal(node, d) : NULL;
@@ -198,7 +219,7 @@ put_full(const mete__shown *shown, size_t row, mete_buffer *out)
 }
 
 static void
-put_nodes(const mete__report_sum *sum, size_t row, mete_buffer *out)
+put_nodes(const mete__report_sum *sum, const mete_batch *batch, size_t row, mete_buffer *out)
 {
     size_t first = sum->full ? 0 : 1;
     if (sum->showns <= first)
@@ -217,7 +238,7 @@ put_nodes(const mete__report_sum *sum, size_t row, mete_buffer *out)
             at = valid ? put_double(at, shown->scores->episode[row]) : PUT(at, "null");
         out->length = (size_t)(at - out->data);
         if (sum->full && shown->scores)
-            put_full(shown, row, out);
+            put_full(shown, batch, row, out);
     }
     mete_buffer_byte(out, '}');
 }
@@ -249,7 +270,7 @@ put_line(const mete__report_sum *sum, const mete__rows *rows, size_t slot, uint6
         put_reason(out, mete__status_name(root->status[row]),
                    mete__node_reason(sum->shown[0].node, row));
     if (row != UINT32_MAX)
-        put_nodes(sum, row, out);
+        put_nodes(sum, &rows->batch, row, out);
     mete_buffer_append(out, "}\n", 2);
 }
 

@@ -324,7 +324,7 @@ complete(mete__exchange *x)
         return send_answer(x, "application/json");
     mete_error err = {0};
     int status =
-        mete__call_read(&x->call, x->protocol, &x->tree->names, mete_buffer_view(&x->body), &err);
+        mete__call_read(&x->call, x->protocol, &x->tree->setting, mete_buffer_view(&x->body), &err);
     if (status)
         mete__exchange_fail(x, status == METE_EDATA ? 400 : 500, "%s", err.message);
     else if (!mete__exchange_score(x))

@@ -76,6 +76,7 @@ mete__serve_options_read(mete__config *config, mete__serve_options *o, mete__err
     o->drain = seconds_of(g, "drain", 30, 0, errors);
     o->missing =
         (mete__missing)(g ? mete__value_enum(g, "missing", 0, "error|null|zero", errors) : 0);
+    o->bare = g && mete__value_enum(g, "rerank", 0, "vllm|sglang", errors) == 1;
     const char *label = g ? mete__value_string(g, "label", "", errors) : "";
     o->label = strdup(label ? label : "");
     o->token = text_of(g, "token_file", true, errors);
@@ -89,7 +90,7 @@ mete__serve_options_read(mete__config *config, mete__serve_options *o, mete__err
     if (g)
         mete__value_unknown(g,
                             "host port batch queue body_mib memory_mib connections wait deadline "
-                            "header_seconds body_seconds idle_seconds drain missing label "
+                            "header_seconds body_seconds idle_seconds drain missing label rerank "
                             "token_file tls_certificate tls_key",
                             errors);
     return !errors->count;

@@ -11,7 +11,8 @@ static const struct {
 } pages[] = {{"/", METE__PAGE_HOME},
              {"/health", METE__PAGE_HEALTH},
              {"/metrics", METE__PAGE_METRICS},
-             {"/openapi.json", METE__PAGE_OPENAPI}};
+             {"/openapi.json", METE__PAGE_OPENAPI},
+             {"/reverify_mode", METE__PAGE_REVERIFY}};
 
 int
 mete__page_find(const char *path)
@@ -138,9 +139,9 @@ put_home(mete__server *server, mete_buffer *out)
     const mete__rows *rows = mete__scorer_rows(tree->scorer);
     mete_buffer_string(out, page_begin);
     mete_buffer_format(out, "{\"version\":\"%s\",\"prompt\":", tree->version);
-    put_script_text(out, tree->names.prompt);
+    put_script_text(out, tree->setting.prompt);
     mete_buffer_string(out, ",\"response\":");
-    put_script_text(out, tree->names.response);
+    put_script_text(out, tree->setting.response);
     mete_buffer_string(out, ",\"columns\":[");
     for (size_t i = 0; i < rows->wanteds; i++) {
         mete_buffer_string(out, i ? "," : "");
@@ -186,6 +187,9 @@ mete__page_write(mete__server *server, int page, mete_buffer *out)
         return "text/plain; version=0.0.4; charset=utf-8";
     case METE__PAGE_OPENAPI:
         put_openapi(out);
+        return "application/json";
+    case METE__PAGE_REVERIFY: /* NeMo-Gym asks: a row's reward depends on the row alone */
+        mete_buffer_string(out, "\"stateless\"");
         return "application/json";
     default:
         put_health(server, out);

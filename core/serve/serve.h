@@ -30,6 +30,7 @@ typedef struct mete__serve_options {
     double idle;           /* seconds a connection may rest */
     double drain;          /* seconds for what is under way at the end */
     mete__missing missing;
+    bool bare;               /* /v1/rerank as SGLang */
     char *label;             /* the column of protocols with one label; or empty */
     char *token;             /* or NULL: anybody may ask */
     char *certificate, *key; /* TLS, in PEM; or NULL */
@@ -38,7 +39,7 @@ typedef struct mete__serve_options {
 /* A tree and its version. */
 typedef struct mete__tree {
     mete_scorer *scorer;
-    mete__names names;
+    mete__setting setting;
     char version[48];
     bool quick;           /* asks nobody: scored where it arrives */
     bool whole;           /* its scores depend on the batch: a request is one */
@@ -157,7 +158,8 @@ enum {
     METE__PAGE_HOME,
     METE__PAGE_HEALTH,
     METE__PAGE_METRICS,
-    METE__PAGE_OPENAPI
+    METE__PAGE_OPENAPI,
+    METE__PAGE_REVERIFY
 };
 int mete__page_find(const char *path);
 /* Writes it; its type. */

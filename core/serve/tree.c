@@ -32,7 +32,8 @@ open_tree(mete__server *server, const mete__engine_options *engine, mete__errors
     unsigned flags = mete__scorer_flags(tree->scorer);
     const char *label =
         *server->options.label ? server->options.label : mete_label_name(tree->scorer);
-    tree->names = (mete__names){rows->prompt_from, rows->response_from, mete_text_from(label)};
+    tree->setting = (mete__setting){rows->prompt_from, rows->response_from, mete_text_from(label),
+                                    rows->tokeniser, server->options.bare};
     tree->quick = !(flags & METE_WAITS) && !mete__scorer_asks(tree->scorer);
     tree->whole = flags & METE_WHOLE_BATCH;
     tree->users = 1;

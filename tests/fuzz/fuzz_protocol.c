@@ -67,11 +67,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         scorer = open_scorer();
     if (!size)
         return 0;
-    mete__names names = {mete_text_from("prompt"), mete_text_from("response"),
-                         mete_text_from("reference")};
+    static mete_tokeniser *bytes;
+    if (!bytes)
+        bytes = mete_tokeniser_bytes(NULL, 0, NULL);
+    mete__setting setting = {mete_text_from("prompt"), mete_text_from("response"),
+                             mete_text_from("reference"), bytes, size & 1};
     mete_text body = {(const char *)data + 1, size - 1};
     mete_error err = {0};
-    int status = mete__call_read(&call, &table[(data[0] - 'A') % count], &names, body, &err);
+    int status = mete__call_read(&call, &table[(data[0] - 'A') % count], &setting, body, &err);
     require(status == METE_OK || (status == METE_EDATA && *err.message));
     if (!status && scorer)
         score(scorer, &call);
