@@ -1,7 +1,7 @@
 /* gym_metrics.c - NeMo-Gym's /aggregate_metrics: what a run's /verify answers come to, by task and
- * over all. Each number of an answer, bools and those of its response's usage included, is a column;
- * of a column there are mean, max, min, median and std (of n - 1), as "mean/reward". A single answer
- * has a std of 0, as there; statistics that do not exist are left out.
+ * over all. Each number of an answer, bools and those of its response's usage included, is a
+ * column; of a column there are mean, max, min, median and std (of n - 1), as "mean/reward". A
+ * single answer has a std of 0, as there; statistics that do not exist are left out.
  */
 #include "protocol/protocol.h"
 
