@@ -38,6 +38,7 @@ mete__exchange_new(mete__server *server)
             x->after->before = x;
         server->under_way = x;
         server->active++;
+        server->begun++;
     }
     pthread_mutex_unlock(&server->lock);
     if (!x)

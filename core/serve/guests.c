@@ -93,6 +93,15 @@ mete__guest_hurry(struct MHD_Connection *connection, double seconds)
     atomic_store_explicit(&g->until, seconds > 0 ? mete__now() + seconds : 0, memory_order_relaxed);
 }
 
+bool
+mete__guests_any(mete__server *server)
+{
+    pthread_mutex_lock(&server->guests->lock);
+    bool any = server->guests->first != NULL;
+    pthread_mutex_unlock(&server->guests->lock);
+    return any;
+}
+
 void
 mete__guests_cut(mete__server *server, double now)
 {

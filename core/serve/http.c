@@ -6,7 +6,9 @@
 #include "serve/serve.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -17,6 +19,7 @@
 #define HEADER_BYTES ((size_t)16 << 10)
 #define CONNECTION_MEMORY ((size_t)24 << 10) /* zeroed after each request */
 #define GZIP_FROM ((size_t)16 << 10)         /* smaller answers are not worth the time */
+#define HANDSHAKE_MS 5                       /* in which a connection half made is whole */
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
@@ -448,13 +451,44 @@ mete__http_start(mete__server *server, mete_error *err)
     return false;
 }
 
+/* From now on the system answers nobody who wants to connect; who is half connected gets there. */
+static void
+refuse_new(int listener)
+{
+    struct sock_filter no_syn[] = {BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13), /* the flags */
+                                   BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x02, 0, 1),
+                                   BPF_STMT(BPF_RET | BPF_K, 0), BPF_STMT(BPF_RET | BPF_K, ~0u)};
+    struct sock_fprog program = {sizeof no_syn / sizeof *no_syn, no_syn};
+    setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}
+
+/* Those who are connected already, as far as the system knows. */
+static void
+let_in(mete__server *server, int listener)
+{
+    struct sockaddr_storage from;
+    socklen_t length = sizeof from;
+    int guest;
+    for (unsigned n = 0; n < server->options.connections; n++, length = sizeof from) {
+        guest = accept4(listener, (struct sockaddr *)&from, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (guest < 0)
+            return;
+        MHD_add_connection(server->daemon, guest, (struct sockaddr *)&from, length);
+    }
+}
+
 void
 mete__http_drain(mete__server *server)
 {
     atomic_store(&server->draining, true);
-    int s = MHD_quiesce_daemon(server->daemon);
-    if (s >= 0)
-        close(s);
+    int listener = MHD_quiesce_daemon(server->daemon);
+    if (listener < 0)
+        return;
+    refuse_new(listener);
+    let_in(server, listener);
+    poll(NULL, 0, HANDSHAKE_MS);
+    let_in(server, listener);
+    close(listener);
 }
 
 void

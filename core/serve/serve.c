@@ -16,6 +16,10 @@
 
 #define TICK_MS 100
 #define DRAIN_TICK_MS 10
+/* Seconds in which a client that was about to ask when the end came has asked. */
+#define LINGER 0.25
+/* Seconds until a connection that was let in is known. */
+#define ARRIVAL 0.05
 
 /* Libraries have threads that block no signal, so it is handled wherever it arrives, and the main
  * thread is rung for. */
@@ -117,27 +121,38 @@ run(mete__server *server, const mete__engine_options *engine)
     }
 }
 
+/* Requests under way; those so far. */
 static size_t
-active(mete__server *server)
+active(mete__server *server, uint64_t *begun)
 {
     pthread_mutex_lock(&server->lock);
     size_t count = server->active;
+    *begun = server->begun;
     pthread_mutex_unlock(&server->lock);
     return count;
 }
 
-/* What is under way is answered; a second signal, or the time for it, ends the wait. */
+/* What is under way is answered, and what connected clients send until they have been told that
+ * this is the last answer, or have been silent for a little; a second signal, or the time for it,
+ * ends the wait. */
 static void
 drain(mete__server *server)
 {
-    double end = mete__now() + server->options.drain;
+    double end = mete__now() + server->options.drain, quiet = mete__now();
     int first = atomic_load(&ends);
+    uint64_t before, begun;
     mete__http_drain(server);
-    while (active(server) && mete__now() < end && atomic_load(&ends) == first) {
+    size_t left = active(server, &before);
+    while (mete__now() < end && atomic_load(&ends) == first) {
         listen_for_signal(DRAIN_TICK_MS);
         tick(server);
+        left = active(server, &begun);
+        if (left || begun != before)
+            quiet = mete__now();
+        else if (mete__now() > quiet + (mete__guests_any(server) ? LINGER : ARRIVAL))
+            break;
+        before = begun;
     }
-    size_t left = active(server);
     if (left)
         mete__say("%zu requests were cut", left);
     mete__queue_expire(server, INFINITY);

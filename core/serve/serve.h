@@ -87,6 +87,7 @@ typedef struct mete__server {
     size_t waiting;
     mete__exchange *under_way, *spare;
     size_t active, spares;
+    uint64_t begun; /* requests so far */
     atomic_size_t bytes;
     struct mete__meter *meter;
     struct mete__guests *guests;
@@ -142,6 +143,8 @@ void mete__guest_notify(void *user, struct MHD_Connection *connection, void **so
 /* So many seconds from now the client must have sent what is next; 0: it is not its turn. */
 void mete__guest_hurry(struct MHD_Connection *connection, double seconds);
 void mete__guests_cut(mete__server *server, double now);
+/* Is anybody connected? */
+bool mete__guests_any(mete__server *server);
 
 /* meter.c: figures for /metrics. */
 struct mete__meter *mete__meter_new(void);

@@ -197,6 +197,35 @@ with Server("late.cfg", "--threads", "1") as s:
     assert s.ask("/health")[0] == 200
     s.stop()
 
+# SIGTERM while clients ask as fast as they can, on connections that are kept and on new ones: whoever got through is
+# answered, and is told where it was the last answer.
+def ask_on(server, fresh):
+    c, asked = None, 0
+    while True:
+        try:
+            c = c or server.connect()
+            c.connect()
+        except OSError:
+            return asked
+        while True:
+            status, got, r = server.ask("/v1/score", body("x" * 20), connection=c)
+            assert status == 200 and rewards(got) == [2], (status, got)
+            asked += 1
+            if r.getheader("Connection") == "close":
+                return asked
+            if fresh:
+                break
+        c.close()
+        c = None
+for _ in range(3):
+    with open("load.cfg", "w") as f:
+        f.write("reward = { use = \"length\"; shape = \"linear\"; target = 10.0; };")
+    with Server("load.cfg", "--threads", "2") as s, cf.ThreadPoolExecutor(6) as pool:
+        asking = [pool.submit(ask_on, s, i % 2) for i in range(6)]
+        time.sleep(.3)
+        s.stop()
+        assert all(a.result() > 0 for a in asking)
+
 with Server("slow.cfg", "--threads", "2", "--set", "reward.seconds=3.0") as s:  # what is under way at SIGTERM is answered
     with cf.ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(s.ask, "/v1/score", body("x" * i)) for i in range(4)]
