@@ -169,6 +169,59 @@ isolation(size_t rows)
     mete__config_free(config[1]);
 }
 
+/* ---- a process that crashes or hangs ------------------------------------------------------------- */
+
+/* Seconds of scoring one row whose response is `text`. */
+static double
+score_one(mete__engine *engine, mete__builder *builder, const char *text)
+{
+    mete_error err = {0};
+    mete__builder_reset(builder);
+    mete__builder_shape(builder, &(mete__shape){.text = true});
+    mete__builder_row(builder, &(mete__row){.id = 1, .response = {text, strlen(text)}});
+    const mete_batch *batch = mete__builder_batch(builder, &err);
+    double t = read_clock(CLOCK_MONOTONIC);
+    mete__engine_reset(engine);
+    if (mete__score(engine, mete__engine_reward(engine), batch, &err))
+        exit(1);
+    return read_clock(CLOCK_MONOTONIC) - t;
+}
+
+/* `more` MiB of memory in use beside, which a fork has to note down. */
+static void
+losses(size_t more)
+{
+    enum { LIMIT_MS = 200, HANGS = 5 };
+    mete__config *config;
+    mete__engine *engine = open_engine("reward = { use = \"faulty\"; isolate = \"process\"; node = "
+                                       "{ timeout = 0.2; losses = 1000; }; };",
+                                       &config);
+    mete__builder *builder = mete__builder_new();
+    char *used = calloc(more + 1, 1 << 20);
+    double found[ROUNDS], replaced[ROUNDS], hung[HANGS];
+    if (!used)
+        exit(1);
+    memset(used, 1, more << 20);
+    for (int round = 0; round < ROUNDS; round++) {
+        score_one(engine, builder, "fine");
+        double usual = score_one(engine, builder, "fine");
+        found[round] = score_one(engine, builder, "crash");
+        replaced[round] = score_one(engine, builder, "fine") - usual;
+    }
+    for (int round = 0; round < HANGS; round++) {
+        score_one(engine, builder, "fine");
+        hung[round] = score_one(engine, builder, "hang");
+    }
+    printf("with %zu MiB in use: a crash is known after %.1f ms (target: under 100), its process replaced in %.1f ms "
+           "(under 50); one that hangs is gone after %.3f of its limit of %d ms (at most 1.1)\n",
+           more, 1e3 * median(found, ROUNDS), 1e3 * median(replaced, ROUNDS),
+           1e3 * median(hung, HANGS) / LIMIT_MS, LIMIT_MS);
+    free(used);
+    mete__builder_free(builder);
+    mete__engine_close(engine);
+    mete__config_free(config);
+}
+
 /* ---- CartPole through the plugin against the usual array of structs ------------------------------- */
 
 struct pole {
@@ -344,6 +397,8 @@ main(int argc, char **argv)
         tree(256);
         tree(4096);
         isolation(256);
+        losses(0);
+        losses(1024);
         cartpole(1024);
     } else {
         fprintf(stderr, "usage: bench boundary | answers IN OUT OPTIONS\n");

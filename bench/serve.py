@@ -1,6 +1,6 @@
 """mete serve beside FastAPI on uvicorn, the same rewards checked first: requests of one record and of 64 over
-16 kept connections, and one connection's latency. The machine may be busy, so what is compared is processor
-time a request, of the server alone, by turns. Skipped, with a line, where no python3 has the peer."""
+16 kept connections, and one connection's latency, by turns. The machine may be busy, so what is compared is
+processor time a request, of the server alone; requests a second by the clock stand beside. Skipped, with a line, where no python3 has the peer."""
 import glob
 import json
 import os
@@ -57,7 +57,7 @@ def spent(pid):
 def load(server, port, name, connections, seconds):
     before = spent(server.pid)
     out = json.loads(subprocess.run(["./load", str(port), "/get_reward", name, str(connections), str(seconds)], check=True, capture_output=True).stdout)
-    return (spent(server.pid) - before) / (out["per_second"] * seconds), out["p50"]
+    return (spent(server.pid) - before) / (out["per_second"] * seconds), out["p50"], out["per_second"]
 
 
 def main():
@@ -84,9 +84,12 @@ def main():
             ratio = statistics.median(p[0] / m[0] for m, p in turns)
             us = [statistics.median(t[side][0] for t in turns) for side in (0, 1)]
             p50 = [statistics.median(t[side][1] for t in turns) for side in (0, 1)]
+            rate = [statistics.median(t[side][2] for t in turns) for side in (0, 1)]
+            faster = statistics.median(m[2] / p[2] for m, p in turns)
             what = f"mete serve, {records} record{'s' * (records > 1)} a request, {connections} connection{'s' * (connections > 1)}"
             verdict = f" (target: {target}; {'reached' if ratio >= target else 'MISSED'})" if target else ""
-            print(f"{what}: {us[0]:.0f} us of processor time a request, {ratio:.1f} times FastAPI on uvicorn{verdict}; p50 {p50[0]:.0f} us against {p50[1]:.0f}", flush=True)
+            print(f"{what}: {us[0]:.0f} us of processor time a request, {ratio:.1f} times FastAPI on uvicorn{verdict}; {rate[0]:,.0f} requests a second by the clock "
+                  f"against {rate[1]:,.0f}, {faster:.1f} times; p50 {p50[0]:.0f} us against {p50[1]:.0f}", flush=True)
     finally:
         for process in (mete, peer):
             process.terminate()

@@ -3,6 +3,7 @@
 #include "engine/talk.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -21,6 +22,8 @@
 #define REGION_SIZE ((size_t)4 << 30)
 /* Seconds a worker outlives its limit where nobody is left to end it. */
 #define GRACE 1.0
+/* Bytes of what a worker prints in a call that are kept; the rest is lost to it. */
+#define SAID_MOST ((off_t)1 << 20)
 /* Looks at the socket before sleeping: some 20 to 40 microseconds. */
 #define TRIES 64
 /* Waits that sleep at once after one in which that was in vain. */
@@ -189,6 +192,19 @@ worker_free(mete__worker *gone)
     free(gone);
 }
 
+/* A file of fixed size in memory, which both sides write and read at one offset: how far it was
+ * printed. */
+static int
+said_new(void)
+{
+    int file = memfd_create("said", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (file >= 0 && (ftruncate(file, SAID_MOST) || fcntl(file, F_ADD_SEALS, F_SEAL_GROW))) {
+        close(file);
+        return -1;
+    }
+    return file;
+}
+
 /* How long a wait for the worker may take from now on. */
 static void
 limit_wait(const mete__worker *to, double seconds)
@@ -236,7 +252,7 @@ mete__worker_new(mete_node *node, const mete__limits *limits,
         mete_error_set(err, METE_ENOMEM, "%s: no memory to share with a process", node->path);
         return NULL;
     }
-    made->said = memfd_create("said", MFD_CLOEXEC);
+    made->said = said_new();
     pthread_mutex_lock(&siblings_lock);
     made->pid = fork_worker(made, node, work, user);
     int why = errno;
@@ -257,7 +273,7 @@ static void
 last_words(const mete__worker *of, char *text, size_t size)
 {
     char end[400];
-    off_t length = lseek(of->said, 0, SEEK_END);
+    off_t length = lseek(of->said, 0, SEEK_CUR);
     off_t from = length > (off_t)sizeof end ? length - (off_t)sizeof end : 0;
     ssize_t got = length > 0 ? pread(of->said, end, sizeof end, from) : 0;
     while (got > 0 && (end[got - 1] == '\n' || end[got - 1] == ' '))
@@ -315,12 +331,12 @@ void
 mete__worker_relay(mete_ctx *cx, const mete__worker *of)
 {
     char text[8192];
-    off_t length = lseek(of->said, 0, SEEK_END);
+    off_t length = lseek(of->said, 0, SEEK_CUR);
     if (length <= 0)
         return;
-    ssize_t got = pread(of->said, text, sizeof text - 1, 0);
-    if (ftruncate(of->said, 0) == 0)
-        lseek(of->said, 0, SEEK_SET);
+    size_t most = length < (off_t)sizeof text ? (size_t)length : sizeof text - 1;
+    ssize_t got = pread(of->said, text, most, 0);
+    lseek(of->said, 0, SEEK_SET);
     if (got <= 0)
         return;
     text[got] = 0;

@@ -59,6 +59,9 @@ misbehave(mete_ctx *cx, size_t row, mete_text what, mete_scores *out)
         forever();
     if (mete_text_is(what, "print"))
         puts("I was here");
+    if (mete_text_is(what, "chatter"))
+        for (int i = 0; i < 500000; i++)
+            puts("and on and on");
     if (mete_text_is(what, "fail"))
         mete_row_fail(cx, row, METE_FAILED, "of its own accord");
 }

@@ -161,7 +161,7 @@ a_fault_costs_its_own_row(void)
 static void
 writing_past_forking_printing(void)
 {
-    static const char *const fault[] = {"print", "fork", "past"};
+    static const char *const fault[] = {"print", "fork", "past", "chatter"};
     opened *o = open_text(ALONE "};", 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(o->engine);
     mete__builder *builder = rows_with(8, fault, (const size_t[]){0, 4, 7}, 3);
@@ -174,6 +174,10 @@ writing_past_forking_printing(void)
     builder = rows_with(1, fault, (const size_t[]){0}, 1);
     scored(o, builder);
     CU_ASSERT_STRING_EQUAL(o->said, "reward: printed: I was here");
+    mete__builder_free(builder);
+    builder = rows_with(1, fault + 3, (const size_t[]){0}, 1); /* more than is kept */
+    CU_ASSERT_EQUAL(scored(o, builder)->status[0], METE_VALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(o->said, "reward: printed: a"));
     mete__builder_free(builder);
     close_it(o);
 }
