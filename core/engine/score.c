@@ -792,8 +792,9 @@ call_update(void *user, mete_error *err)
     mete__arena_mark mark = mete__arena_marked(cx.arena);
     mete__scores_host host = {node, result, chunk};
     mete_scores own = shifted(&result->scores, chunk, &host);
-    int status = mete__see_children(&cx) ? node->plugin->as.reward.update(&cx, node->self, cx.batch, &own)
-                                   : mete_fail(&cx, METE_ENOMEM, "out of memory");
+    int status = mete__see_children(&cx)
+                     ? node->plugin->as.reward.update(&cx, node->self, cx.batch, &own)
+                     : mete_fail(&cx, METE_ENOMEM, "out of memory");
     mete__arena_release(cx.arena, mark);
     return mete__ctx_blame(node, status, err);
 }
