@@ -212,7 +212,8 @@ losses(size_t more)
         score_one(engine, builder, "fine");
         hung[round] = score_one(engine, builder, "hang");
     }
-    printf("with %zu MiB in use: a crash is known after %.1f ms (target: under 100), its process replaced in %.1f ms "
+    printf("with %zu MiB in use: a crash is known after %.1f ms (target: under 100), its process "
+           "replaced in %.1f ms "
            "(under 50); one that hangs is gone after %.3f of its limit of %d ms (at most 1.1)\n",
            more, 1e3 * median(found, ROUNDS), 1e3 * median(replaced, ROUNDS),
            1e3 * median(hung, HANGS) / LIMIT_MS, LIMIT_MS);
