@@ -127,6 +127,7 @@ typedef struct mete__node_private {
     double on_error_value;
     double last; /* of the last accepted batch, where on_error is last; NaN: none yet */
     struct mete__isolate *isolate; /* where it is scored in a process of its own; else NULL */
+    struct mete__worker *keeper;   /* the process that has the lanes of an isolated environment */
     uint64_t learnt;               /* grows when what it learnt may have changed */
     uint64_t update_every;
     /* rubric cache */

@@ -4,7 +4,7 @@
  * a node is opened once, after its children, and closed in the reverse order.
  */
 #include "engine/context.h"
-#include "engine/isolate.h"
+#include "engine/isolate_world.h"
 #include "engine/options.h"
 #include "nn/nn.h"
 
@@ -81,6 +81,7 @@ static void
 node_free(mete_node *node)
 {
     mete__node_private *private_ = node->private_;
+    mete__apart_free(node);
     mete__isolate_free(private_->isolate);
     for (size_t i = 0; i < node->tensors; i++) {
         free(node->tensor[i].name);
@@ -285,17 +286,20 @@ build_children(mete__engine *engine, mete_node *node, mete__value *of)
 static bool
 can_isolate(const mete_node *node)
 {
-    return node->kind == METE_KIND_REWARD && !(node->plugin->as.head.flags & METE_LAZY);
+    const mete__plugin *plugin = node->plugin;
+    if (node->kind == METE_KIND_ENVIRONMENT)
+        return !plugin->as.environment.fit_batch && !plugin->as.environment.epoch;
+    return node->kind == METE_KIND_REWARD && !(plugin->as.head.flags & METE_LAZY);
 }
 
 /* isolate = "process", and its limits under `node`. It is the rule for plugins that ask for it and
- * for those that did not come with mete. */
+ * for rewards that did not come with mete; a step of an environment is too short for that. */
 static void
 read_isolate(mete__engine *engine, mete_node *node, mete__value *group, mete__value *core)
 {
     mete__errors *errors = engine->errors;
     bool rule = (node->plugin->as.head.flags & METE_ISOLATED) != 0 ||
-                (node->plugin->outside && can_isolate(node));
+                (node->plugin->outside && node->kind == METE_KIND_REWARD && can_isolate(node));
     bool wanted = mete__value_enum(group, "isolate", rule, "none|process", errors) == 1;
     mete__limits limits = {60, 4096, 64, false};
     if (core) {
@@ -308,8 +312,9 @@ read_isolate(mete__engine *engine, mete_node *node, mete__value *group, mete__va
         return;
     if (!can_isolate(node))
         mete__errors_add(errors,
-                         "%s:%d: %s.isolate: only a reward that does not ask for its "
-                         "children row by row can run in a process of its own",
+                         "%s:%d: %s.isolate: only an environment that learns nothing, or a reward "
+                         "that does not ask for its children row by row, can run in a process of "
+                         "its own",
                          group->file, group->line, node->path);
     else if (!(node->private_->isolate = mete__isolate_new(&limits)))
         mete__errors_add(errors, "%s:%d: %s: out of memory", group->file, group->line, node->path);

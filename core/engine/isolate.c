@@ -365,29 +365,6 @@ read_notes(mete_ctx *cx, const mete__worker *from, size_t notes)
     }
 }
 
-/* Ends a worker that will not be used again, and says why. */
-static void
-lose(const mete__limits *limits, mete__worker *gone, mete__outcome how, loss *lost)
-{
-    char words[300];
-    size_t length = sizeof lost->why;
-    int status = mete__worker_end(gone, words, sizeof words);
-    lost->status = how == METE__WORKER_LATE ? METE_TIMED_OUT : METE_FAILED;
-    if (how == METE__WORKER_LATE)
-        snprintf(lost->why, length, "gave no answer within %g s and was ended", limits->timeout);
-    else if (how == METE__WORKER_LIED)
-        snprintf(lost->why, length, "asked what is no question to a model");
-    else if (WIFSIGNALED(status))
-        snprintf(lost->why, length, "its process died of signal %d (%s)", WTERMSIG(status),
-                 strsignal(WTERMSIG(status)));
-    else
-        snprintf(lost->why, length, "its process ended by itself with exit code %d",
-                 WEXITSTATUS(status));
-    size_t used = strlen(lost->why);
-    if (*words)
-        snprintf(lost->why + used, length - used, "; it last printed: %s", words);
-}
-
 /* What the worker said went wrong, or 0. */
 static int
 said_wrong(const mete_error *there, int status, mete_error *err)
@@ -419,7 +396,8 @@ ask(mete__isolate *isolate, mete_ctx *cx, loss *lost)
     mete__outcome how = mete__worker_wait(to, cx);
     const char *past = how == METE__WORKER_DONE ? overrun(node, cx->batch, &own, signal) : NULL;
     if (how != METE__WORKER_DONE || past) {
-        lose(&isolate->limits, to, how, lost);
+        lost->status = how == METE__WORKER_LATE ? METE_TIMED_OUT : METE_FAILED;
+        mete__worker_lose(to, how, lost->why, sizeof lost->why);
         if (past)
             snprintf(lost->why, sizeof lost->why, "wrote past the end of %s", past);
         return METE_OK;
@@ -556,7 +534,7 @@ mete__isolate_rehearse(mete_ctx *cx, const char *what, mete__act act, void *user
         return status;
     }
     loss lost;
-    lose(&isolate->limits, stage, how, &lost);
+    mete__worker_lose(stage, how, lost.why, sizeof lost.why);
     count_loss(isolate, cx);
     *survived = false;
     return mete_fail(cx, METE_EPLUGIN, "%s: %s", what, lost.why);
@@ -587,6 +565,12 @@ mete__isolate_free(mete__isolate *isolate)
     }
     pthread_mutex_destroy(&isolate->lock);
     free(isolate);
+}
+
+const mete__limits *
+mete__isolate_limits(const mete__isolate *isolate)
+{
+    return &isolate->limits;
 }
 
 bool

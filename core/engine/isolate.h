@@ -19,6 +19,7 @@ typedef struct mete__limits {
 mete__isolate *mete__isolate_new(const mete__limits *limits);
 /* Ends its processes. NULL is fine. */
 void mete__isolate_free(mete__isolate *isolate);
+const mete__limits *mete__isolate_limits(const mete__isolate *isolate);
 /* As mete__score_here, in another process. Rows whose scoring lost the process are marked failed or
  * timed out, each with its reason; the others keep the scores they have without it: a call that was
  * lost is tried again in halves, down to the row (or group, or batch, where the plugin wants them

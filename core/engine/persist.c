@@ -1,5 +1,5 @@
 /* persist.c - what nodes learnt, into a checkpoint and back. */
-#include "engine/context.h"
+#include "engine/isolate_world.h"
 #include "run/checkpoint.h"
 
 #include <math.h>
@@ -11,6 +11,13 @@ static void
 entry_name(char *out, size_t size, const char *path, const char *what, const char *name)
 {
     snprintf(out, size, "node/%s/%s%s", path, what, name);
+}
+
+/* Is what the node keeps in a process of its own? */
+static bool
+in_process(const mete_node *node)
+{
+    return node->kind == METE_KIND_ENVIRONMENT && node->private_->isolate;
 }
 
 static int
@@ -28,7 +35,9 @@ save_node(mete_node *node, mete__checkpoint *to, mete_error *err)
         mete_ctx cx = mete__ctx_make(node, METE__SAVING, err);
         mete__arena_mark mark = mete__arena_marked(cx.arena);
         cx.bytes = &bytes;
-        status = mete__ctx_blame(node, node->plugin->as.head.save(&cx, node->self), err);
+        status =
+            in_process(node) ? mete__apart_save(&cx) : node->plugin->as.head.save(&cx, node->self);
+        status = mete__ctx_blame(node, status, err);
         mete__arena_release(cx.arena, mark);
         entry_name(name, sizeof name, node->path, "bytes", "");
         if (!status)
@@ -100,7 +109,9 @@ load_learnt(mete_node *node, const char *path, const mete__checkpoint *from, met
             return missing(node, name, err);
         mete_ctx cx = mete__ctx_make(node, METE__LEARNING, err);
         mete__arena_mark mark = mete__arena_marked(cx.arena);
-        int status = node->plugin->as.head.load(&cx, node->self, data, data ? count : 0);
+        count = data ? count : 0;
+        int status = in_process(node) ? mete__apart_load(&cx, data, count)
+                                      : node->plugin->as.head.load(&cx, node->self, data, count);
         mete__arena_release(cx.arena, mark);
         if (status)
             return mete__ctx_blame(node, status, err);

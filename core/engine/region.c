@@ -62,9 +62,8 @@ mete__region_put(mete__region *region, const void *from, size_t bytes)
     return to;
 }
 
-/* An array of texts and their bytes. */
-static mete_text *
-put_texts(mete__region *region, const mete_text *from, size_t count)
+mete_text *
+mete__region_texts(mete__region *region, const mete_text *from, size_t count)
 {
     mete_text *to = mete__region_put(region, from, count * sizeof *to);
     size_t bytes = 0, at = 0;
@@ -105,8 +104,8 @@ put_column(mete__region *region, const mete_batch *batch, mete_column *column)
     size_t each = mete__column_value_size(column);
     if (data)
         data += first * each;
-    column->data = texts ? (const void *)put_texts(region, (const mete_text *)(const void *)data,
-                                                   data ? rows : 0)
+    column->data = texts ? (const void *)mete__region_texts(
+                               region, (const mete_text *)(const void *)data, data ? rows : 0)
                          : mete__region_put(region, data, rows * each);
     column->valid = mete__region_put(region, column->valid ? column->valid + first : NULL, rows);
     column->name = mete__region_put(region, column->name, strlen(column->name) + 1);
@@ -189,9 +188,10 @@ mete__region_batch(mete__region *region, const mete_batch *from)
     PUT(pair_p, from->pairs);
     PUT(parent_row, rows);
 #undef PUT
-    to->prompt = from->prompt ? put_texts(region, from->prompt, rows) : NULL;
-    to->response = from->response ? put_texts(region, from->response, rows) : NULL;
-    to->turn_text = from->turn_text ? put_texts(region, from->turn_text, from->turns) : NULL;
+    to->prompt = from->prompt ? mete__region_texts(region, from->prompt, rows) : NULL;
+    to->response = from->response ? mete__region_texts(region, from->response, rows) : NULL;
+    to->turn_text =
+        from->turn_text ? mete__region_texts(region, from->turn_text, from->turns) : NULL;
     to->turn_prompt = from->turn_prompt ? put_prompts(region, from) : NULL;
     if (from->message_begin)
         put_messages(region, from, to);

@@ -21,6 +21,8 @@ void mete__region_rewind(mete__region *region, size_t keep);
 void *mete__region_take(mete__region *region, size_t bytes);
 /* A copy of an array; NULL of NULL. */
 void *mete__region_put(mete__region *region, const void *from, size_t bytes);
+/* A copy of an array of texts and of their bytes; NULL of NULL. */
+mete_text *mete__region_texts(mete__region *region, const mete_text *from, size_t count);
 /* The whole batch with all it points to; NULL when it does not fit. */
 mete_batch *mete__region_batch(mete__region *region, const mete_batch *from);
 

@@ -301,6 +301,26 @@ mete__worker_end(mete__worker *gone, char *words, size_t size)
     return status;
 }
 
+void
+mete__worker_lose(mete__worker *gone, mete__outcome how, char *why, size_t size)
+{
+    char words[300];
+    double timeout = gone->limits->timeout;
+    int status = mete__worker_end(gone, words, sizeof words);
+    if (how == METE__WORKER_LATE)
+        snprintf(why, size, "gave no answer within %g s and was ended", timeout);
+    else if (how == METE__WORKER_LIED)
+        snprintf(why, size, "asked what is no question to a model");
+    else if (WIFSIGNALED(status))
+        snprintf(why, size, "its process died of signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+    else
+        snprintf(why, size, "its process ended by itself with exit code %d", WEXITSTATUS(status));
+    size_t used = strlen(why);
+    if (*words)
+        snprintf(why + used, size - used, "; it last printed: %s", words);
+}
+
 mete__outcome
 mete__worker_wait(mete__worker *to, mete_ctx *cx)
 {

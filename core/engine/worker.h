@@ -1,5 +1,5 @@
 /* worker.h - a process of a node's own: a fork of the run, memory both see, a socket between them.
- * Only isolate.c and talk.c include this.
+ * Only isolate.c, isolate_world.c and talk.c include this.
  *
  * A byte over the socket hands the word to the other side: the run says "go on", the worker "done"
  * or "asks" (talk.h). The end of the socket says that the other process is gone. */
@@ -42,6 +42,8 @@ mete__worker *mete__worker_new(mete_node *node, const mete__limits *limits,
 /* Ends the process and all it started; its wait status. The worker is freed. `words` [size] is the
  * last line that it printed, shortened. */
 int mete__worker_end(mete__worker *gone, char *words, size_t size);
+/* Ends a worker that was lost, and says how in a sentence without a subject. */
+void mete__worker_lose(mete__worker *gone, mete__outcome how, char *why, size_t size);
 /* Gives the word to the worker and waits until it is done. Its questions are answered with `cx` in
  * between, for as long as that takes: the limit is on the worker's own time. */
 mete__outcome mete__worker_wait(mete__worker *to, mete_ctx *cx);

@@ -1,5 +1,5 @@
 /* world.c - calls into environments, and the host's memory behind what lanes show. */
-#include "engine/context.h"
+#include "engine/isolate_world.h"
 
 #include <math.h>
 #include <mete/model.h>
@@ -411,17 +411,32 @@ typedef struct part_work {
     int *status;
 } part_work;
 
+static int
+call_reset(mete_ctx *cx, const mete_reset *in, mete_observations *out)
+{
+    mete_node *node = cx->node;
+    return node->private_->isolate ? mete__apart_reset(cx, in, out)
+                                   : node->plugin->as.environment.reset(cx, node->self, in, out);
+}
+
+static int
+call_step(mete_ctx *cx, const mete_actions *in, mete_transitions *out)
+{
+    mete_node *node = cx->node;
+    return node->private_->isolate ? mete__apart_step(cx, in, out)
+                                   : node->plugin->as.environment.step(cx, node->self, in, out);
+}
+
 static void
 run_part(void *user, size_t k)
 {
     const part_work *w = user;
     mete_node *node = part_node(w->environment, k);
     size_t from = part_from(w->environment, w->next->lanes, k);
-    const mete_environment *plugin = &node->plugin->as.environment;
     mete_ctx cx = mete__ctx_make(node, 0, &w->err[k]);
     mete__arena_mark mark = mete__arena_marked(cx.arena);
     if (w->reset) {
-        w->status[k] = plugin->reset(&cx, node->self, &w->own[k], &w->seen[k]);
+        w->status[k] = call_reset(&cx, &w->own[k], &w->seen[k]);
     } else {
         mete_transitions moved = *w->moved;
         mete_actions actions = *w->actions;
@@ -441,7 +456,7 @@ run_part(void *user, size_t k)
         actions.text = actions.text ? actions.text + from : NULL;
         actions.logp += from;
         actions.value = actions.value ? actions.value + from * actions.heads : NULL;
-        w->status[k] = plugin->step(&cx, node->self, &actions, &moved);
+        w->status[k] = call_step(&cx, &actions, &moved);
     }
     mete__arena_release(cx.arena, mark);
 }
@@ -527,7 +542,9 @@ mete__environment_spaces(mete_node *environment, size_t lanes, mete_error *err)
         mete_ctx cx = mete__ctx_make(node, METE__OPENING, err);
         mete__arena_mark mark = mete__arena_marked(cx.arena);
         node->spaces = (mete_spaces){.size = sizeof node->spaces};
-        status = node->plugin->as.environment.spaces(&cx, node->self, own, &node->spaces);
+        status = node->private_->isolate
+                     ? mete__apart_spaces(&cx, own, &node->spaces)
+                     : node->plugin->as.environment.spaces(&cx, node->self, own, &node->spaces);
         mete__arena_release(cx.arena, mark);
     }
     return mete__ctx_blame(environment, status, err);
@@ -540,10 +557,7 @@ mete__environment_reset(mete_node *environment, const mete_reset *reset, mete_ob
     mete_ctx cx = mete__ctx_make(environment, 0, err);
     mete__arena_mark mark = mete__arena_marked(cx.arena);
     part_work work = {.environment = environment, .reset = reset, .next = out};
-    int status =
-        environment->private_->parts
-            ? run_parts(&work, &cx)
-            : environment->plugin->as.environment.reset(&cx, environment->self, reset, out);
+    int status = environment->private_->parts ? run_parts(&work, &cx) : call_reset(&cx, reset, out);
     mete__arena_release(cx.arena, mark);
     if (!status)
         status = keep_texts(out, err);
@@ -593,9 +607,7 @@ mete__environment_step(mete_node *environment, const mete_actions *actions, mete
     part_work work = {
         .environment = environment, .actions = actions, .moved = out, .next = out->next};
     int status =
-        environment->private_->parts
-            ? run_parts(&work, &cx)
-            : environment->plugin->as.environment.step(&cx, environment->self, actions, out);
+        environment->private_->parts ? run_parts(&work, &cx) : call_step(&cx, actions, out);
     if (!status)
         status = check_rewards(&cx, out);
     mete__arena_release(cx.arena, mark);
@@ -604,14 +616,15 @@ mete__environment_step(mete_node *environment, const mete_actions *actions, mete
     return mete__ctx_blame(environment, status, err);
 }
 
-/* The part that has the lane, and which of its lanes that is. */
+/* The part that has the lane, which of its lanes that is, and how many it has from which on. */
 static mete_node *
-part_of(mete_node *environment, size_t lanes, size_t *lane, size_t *from)
+part_of(mete_node *environment, size_t lanes, size_t *lane, size_t *from, size_t *count)
 {
     size_t k = environment->private_->parts;
     while (part_from(environment, lanes, k) > *lane)
         k--;
     *from = part_from(environment, lanes, k);
+    *count = part_from(environment, lanes, k + 1) - *from;
     *lane -= *from;
     return part_node(environment, k);
 }
@@ -620,22 +633,24 @@ int
 mete__environment_copy(mete_node *environment, size_t lanes, size_t lane, void *bytes,
                        mete_error *err)
 {
-    size_t from;
-    mete_node *node = part_of(environment, lanes, &lane, &from);
+    size_t from, count;
+    mete_node *node = part_of(environment, lanes, &lane, &from, &count);
     mete_ctx cx = mete__ctx_make(node, 0, err);
     const mete_environment *plugin = &node->plugin->as.environment;
     if (!plugin->copy)
         return mete_fail(&cx, METE_ENOTSUP, "environment '%s' cannot copy its lanes",
                          node->plugin->as.head.name);
-    return mete__ctx_blame(environment, plugin->copy(&cx, node->self, lane, bytes), err);
+    int status = node->private_->isolate ? mete__apart_copy(&cx, lane, bytes)
+                                         : plugin->copy(&cx, node->self, lane, bytes);
+    return mete__ctx_blame(environment, status, err);
 }
 
 int
 mete__environment_restore(mete_node *environment, size_t lane, const void *bytes,
                           mete_observations *out, mete_error *err)
 {
-    size_t from;
-    mete_node *node = part_of(environment, out->lanes, &lane, &from);
+    size_t from, count;
+    mete_node *node = part_of(environment, out->lanes, &lane, &from, &count);
     mete_ctx cx = mete__ctx_make(node, 0, err);
     const mete_environment *plugin = &node->plugin->as.environment;
     mete__arena_mark mark = mete__arena_marked(cx.arena);
@@ -643,8 +658,9 @@ mete__environment_restore(mete_node *environment, size_t lane, const void *bytes
     if (!plugin->restore)
         return mete_fail(&cx, METE_ENOTSUP, "environment '%s' cannot restore its lanes",
                          node->plugin->as.head.name);
-    int status = observations_slice(out, from, out->lanes - from, cx.arena, &own)
-                     ? plugin->restore(&cx, node->self, lane, bytes, &own)
+    int status = observations_slice(out, from, count, cx.arena, &own)
+                     ? node->private_->isolate ? mete__apart_restore(&cx, lane, bytes, &own)
+                                               : plugin->restore(&cx, node->self, lane, bytes, &own)
                      : METE_ENOMEM;
     mete__arena_release(cx.arena, mark);
     if (!status)

@@ -216,8 +216,8 @@ enum mete_flags {
     METE_LANES_ALONE =
         1u << 11,            /* a policy whose `act` answers each lane by that lane alone, to the
                                    bit: the host may split lanes over threads */
-    METE_ISOLATED = 1u << 12 /* a reward that wants a process of its own: isolate = "process" unless
-                                the config says "none" */
+    METE_ISOLATED = 1u << 12 /* a reward, an environment that wants a process of its own: isolate is
+                                "process" unless the config says "none" */
 };
 
 /* The members below stand at the start of every kind's descriptor and never change within a major
@@ -290,8 +290,8 @@ METE_API void *mete_alloc(mete_ctx *cx, size_t bytes);
 METE_API mete_text mete_text_copy(mete_ctx *cx, mete_text text);
 /* This node's path in the config, such as "reward.rubric"; borrowed. */
 METE_API const char *mete_path(const mete_ctx *cx);
-/* 1 in a process of this node's own: where it is scored, or opened once for a trial before the run
- * opens it; 0 in the run itself. */
+/* 1 in a process of this node's own: where it is scored, where an environment's lanes are, or where
+ * it is opened once for a trial before the run opens it; 0 in the run itself. */
 METE_API int mete_isolated(const mete_ctx *cx);
 /* The iteration of the run, from 0; 0 outside a run. */
 METE_API uint64_t mete_iteration(const mete_ctx *cx);

@@ -525,6 +525,75 @@ grid_ends(void)
     close_world(&w);
 }
 
+static bool
+same_text(mete_text a, mete_text b)
+{
+    return a.length == b.length && (!a.length || memcmp(a.data, b.data, a.length) == 0);
+}
+
+/* Do both lanes show the same, to the bit? */
+static bool
+alike(const world *a, const world *b, size_t lane)
+{
+    size_t width = a->seen->observation_size;
+    bool same = !width || memcmp(a->seen->observation + lane * width,
+                                 b->seen->observation + lane * width, width * sizeof(float)) == 0;
+    same &= a->moved->reward[lane] == b->moved->reward[lane] &&
+            a->moved->terminated[lane] == b->moved->terminated[lane] &&
+            a->moved->episode[lane] == b->moved->episode[lane] &&
+            a->seen->prompt_id[lane] == b->seen->prompt_id[lane];
+    if (a->seen->prompt)
+        same &= same_text(a->seen->prompt[lane], b->seen->prompt[lane]);
+    for (size_t k = 0; k < a->node->declareds; k++) {
+        const mete__declared *declared = &a->node->declared[k];
+        if (declared->signal) {
+            same &= mete_lane_signal(a->moved, (int)k)[lane] ==
+                    mete_lane_signal(b->moved, (int)k)[lane];
+        } else if (declared->level == METE_LIST) {
+            mete_texts x = mete__observations_list(a->seen, k, lane),
+                       y = mete__observations_list(b->seen, k, lane);
+            same &= x.count == y.count;
+            for (size_t i = 0; same && i < x.count; i++)
+                same &= same_text(x.item[i], y.item[i]);
+        } else if (declared->element == METE_TEXT || declared->element == METE_JSON) {
+            same &= same_text(mete__observations_text(a->seen, k, lane),
+                              mete__observations_text(b->seen, k, lane));
+        }
+    }
+    return same;
+}
+
+/* In processes of their own lanes go as they go in the run: numbers, texts, lists and signals. */
+static void
+processes_do_not_matter(void)
+{
+    static const char *const more[] = {"use = \"gridworld\"; slip = 0.3;",
+                                       "use = \"candidates\"; data = \"apart.jsonl\";",
+                                       "use = \"chatworld\"; act = \"choose\";"};
+    FILE *f = fopen("apart.jsonl", "w");
+    CU_ASSERT_FATAL(f && fputs("{\"prompt\":\"a\",\"candidates\":[\"x\",\"yy\"]}\n"
+                               "{\"prompt\":\"bb\",\"candidates\":[\"zzz\"]}\n",
+                               f) >= 0);
+    fclose(f);
+    for (size_t m = 0; m < sizeof more / sizeof *more; m++) {
+        char here[200], there[200];
+        snprintf(here, sizeof here, "env = { %s };", more[m]);
+        snprintf(there, sizeof there, "env = { isolate = \"process\"; %s };", more[m]);
+        world a = open_world(here, 5), b = open_parts(there, 5, 2, 2);
+        CU_ASSERT_FATAL(a.engine && b.engine);
+        for (int t = 0; t < 30; t++) {
+            for (size_t i = 0; i < 5; i++) {
+                CU_ASSERT(alike(&a, &b, i));
+                a.actions->action[i] = b.actions->action[i] = m == 1 ? 0 : (t + (int)i) % 3;
+            }
+            step(&a);
+            step(&b);
+        }
+        close_world(&a);
+        close_world(&b);
+    }
+}
+
 void
 suite_environments(void)
 {
@@ -542,4 +611,5 @@ suite_environments(void)
     CU_add_test(suite, "the number of lanes does not matter", lanes_do_not_matter);
     CU_add_test(suite, "the number of parts does not matter", parts_do_not_matter);
     CU_add_test(suite, "gridworld's ends", grid_ends);
+    CU_add_test(suite, "processes do not matter", processes_do_not_matter);
 }

@@ -5,6 +5,8 @@
  * Reinforcement Learning Environments". What happens in an episode follows from its seed, a
  * function of the episode's id, and from its actions: lanes, restarts and resumed runs change
  * nothing, as long as the environment keeps Gymnasium's contract that a seed decides.
+ *
+ * It runs in a process of its own unless the config says otherwise: the interpreter starts there.
  */
 #include "../../../common/python/interpreter.h"
 #include "driver.h"
@@ -146,6 +148,9 @@ open_gymnasium(mete_ctx *cx, void *self)
             return p->signal[k];
     }
     pthread_mutex_init(&p->python->lock, NULL);
+    if (!mete_isolated(cx))
+        return METE_OK;
+    /* In the process that is thrown away: what is wrong is told before a run. */
     PyGILState_STATE state;
     int status = enter(cx, p, &state);
     if (!status)
@@ -386,8 +391,9 @@ METE_ENVIRONMENT_PLUGIN(
         "list), Discrete; MultiDiscrete, MultiBinary, Dict and Tuple are flattened as Gymnasium's\n"
         "FlattenObservation does. Actions: Discrete and Box; those of a Box are clipped to its\n"
         "bounds. An episode is begun with a seed that its id decides. A run goes on from a\n"
-        "checkpoint by taking the actions of the episodes that were under way again.",
+        "checkpoint by taking the actions of the episodes that were under way again. It may start\n"
+        "no processes unless node = { fork = true; }.",
     .reference = "Towers et al. 2024, arXiv:2407.17032", .options = options,
     .state_size = sizeof(struct gymnasium), .lane_size = sizeof(struct lane),
-    .open = open_gymnasium, .close = close_gymnasium, .save = save, .load = load, .spaces = spaces,
-    .reset = reset, .step = step, .copy = copy, .restore = restore);
+    .flags = METE_ISOLATED, .open = open_gymnasium, .close = close_gymnasium, .save = save,
+    .load = load, .spaces = spaces, .reset = reset, .step = step, .copy = copy, .restore = restore);

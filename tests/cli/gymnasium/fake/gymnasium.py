@@ -1,5 +1,7 @@
 """As much of Gymnasium's interface as the plugin uses, for where Gymnasium is not installed; worlds to test with."""
+import os
 import random
+import time
 import types
 
 
@@ -73,6 +75,10 @@ class Walk:
         assert action in (1, 2), action
         self.place += (1 if action == 2 else -1) * (-1 if self.draw.random() < 0.125 else 1)
         self.age += 1
+        if self.kind == "crash" and self.age == 3:
+            os.abort()
+        if self.kind == "hang" and self.age == 3:
+            time.sleep(3600)
         if self.kind == "raise" and self.age == 3:
             raise KeyError("no such place")
         if self.kind == "nothing" and self.age == 3:
