@@ -128,7 +128,7 @@ mine_text(struct mine *m, mete_text text, size_t words, size_t i)
 static inline int
 mine_texts(mete_ctx *cx, const mete_text *text, size_t texts, struct mine *m)
 {
-    size_t total = 0;
+    size_t total = 0, half = texts / 2;
     uint64_t *words = mete_arena(cx, (texts + 1) * sizeof *words);
     uint64_t *sorted = mete_arena(cx, (texts + 1) * sizeof *sorted);
     *m = (struct mine){.texts = texts};
@@ -140,7 +140,7 @@ mine_texts(mete_ctx *cx, const mete_text *text, size_t texts, struct mine *m)
     if (room > UINT32_MAX)
         return mete_fail(cx, METE_ENOTSUP, "more than 2^32 words to mine");
     qsort(sorted, texts, sizeof *sorted, mine_by_hash);
-    m->middle = texts ? (double)sorted[texts / 2] : 0;
+    m->middle = texts ? (double)sorted[half] : 0;
     m->feature = mete_arena(cx, (room + 1) * sizeof *m->feature);
     m->first = mete_arena(cx, (texts + 1) * sizeof *m->first);
     m->has = mete_arena(cx, (room + 1) * sizeof *m->has);
