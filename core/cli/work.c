@@ -9,7 +9,7 @@ void
 mete__work_read(mete__value *block, mete__work *work, mete__errors *errors)
 {
     mete__value *at = block ? mete__value_get(block, "work") : NULL;
-    *work = (mete__work){NULL};
+    *work = (mete__work){.number = NULL};
     if (!at)
         return;
     if (at->kind != METE__GROUP) {
