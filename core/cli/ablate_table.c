@@ -187,10 +187,7 @@ put_arm(mete_buffer *out, const mete__ablation *a, const mete__arm *arm)
     mete_buffer_string(out, "],\"values\":[");
     for (size_t s = 0; s < a->seeds; s++) {
         mete_buffer_string(out, s ? "," : "");
-        if (isfinite(arm->value[s]))
-            mete_json_put_number(out, arm->value[s]);
-        else
-            mete_buffer_string(out, "null");
+        mete_json_put_number(out, arm->value[s]);
     }
     mete_buffer_string(out, "]}");
 }

@@ -214,15 +214,6 @@ put_json_text(mete_buffer *out, const char *name, const char *text)
 }
 
 static void
-put_json_number(mete_buffer *out, double value)
-{
-    if (isfinite(value))
-        mete_json_put_number(out, value);
-    else
-        mete_buffer_string(out, "null");
-}
-
-static void
 put_json_entry(mete_buffer *out, const mete__run_entry *entry)
 {
     mete_buffer_string(out, "{");
@@ -234,15 +225,15 @@ put_json_entry(mete_buffer *out, const mete__run_entry *entry)
     put_json_text(out, "env", entry->environment);
     put_json_text(out, "objective", entry->objective);
     mete_buffer_string(out, ",\"seed\":");
-    put_json_number(out, entry->seed);
+    mete_json_put_number(out, entry->seed);
     mete_buffer_string(out, ",\"iterations\":");
-    put_json_number(out, entry->iterations);
+    mete_json_put_number(out, entry->iterations);
     mete_buffer_string(out, ",\"metrics\":{");
     for (size_t i = 0; i < entry->metrics; i++) {
         mete_buffer_string(out, i ? "," : "");
         mete_json_put_text(out, mete_text_from(entry->name[i]));
         mete_buffer_string(out, ":");
-        put_json_number(out, entry->value[i]);
+        mete_json_put_number(out, entry->value[i]);
     }
     mete_buffer_string(out, "}}");
 }
@@ -557,7 +548,7 @@ put_metric(mete_buffer *out, bool json, bool *first, const char *name, double a,
         mete_json_put_text(out, mete_text_from(name));
         for (int i = 0; i < 3; i++) {
             mete_buffer_string(out, key[i]);
-            put_json_number(out, value[i]);
+            mete_json_put_number(out, value[i]);
         }
         mete_buffer_string(out, "}");
         *first = false;

@@ -80,10 +80,7 @@ put_metric(mete_buffer *out, const mete__sweep *s, const mete__trial *trial, siz
     for (size_t k = 0; k < s->seeds; k++) {
         double value = trial->value[m * s->seeds + k];
         mete_buffer_string(out, k ? "," : "");
-        if (isfinite(value))
-            mete_json_put_number(out, value);
-        else
-            mete_buffer_string(out, "null");
+        mete_json_put_number(out, value);
     }
     mete_buffer_byte(out, ']');
     mete__put_number(out, "mean", trial->interval[m].point);

@@ -57,10 +57,7 @@ void
 mete__put_number(mete_buffer *out, const char *name, double value)
 {
     mete_buffer_format(out, ",\"%s\":", name);
-    if (isfinite(value))
-        mete_json_put_number(out, value);
-    else
-        mete_buffer_string(out, "null");
+    mete_json_put_number(out, value);
 }
 
 void

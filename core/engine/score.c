@@ -533,10 +533,7 @@ mete__node_notes(const mete_node *node, size_t row, mete_buffer *out)
         mete_buffer_string(out, any ? ",{\"text\":" : "[{\"text\":");
         mete_json_put_text(out, mete_text_from(note->text));
         mete_buffer_string(out, ",\"value\":");
-        if (isfinite(note->value))
-            mete_json_put_number(out, note->value);
-        else
-            mete_buffer_string(out, "null");
+        mete_json_put_number(out, note->value);
         mete_buffer_string(out, "}");
         any = true;
     }

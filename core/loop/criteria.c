@@ -180,10 +180,7 @@ static void
 put_number(mete_buffer *out, const char *name, double value)
 {
     mete_buffer_format(out, ",\"%s\":", name);
-    if (isfinite(value))
-        mete_json_put_number(out, value);
-    else
-        mete_buffer_string(out, "null");
+    mete_json_put_number(out, value);
 }
 
 static void

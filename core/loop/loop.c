@@ -585,10 +585,7 @@ write_metrics(mete__loop *loop, const mete__stage *stage, mete_error *err)
         mete_buffer_string(&out, ",");
         mete_json_put_text(&out, mete_text_from(loop->metrics.item[i].name));
         mete_buffer_string(&out, ":");
-        if (isfinite(value))
-            mete_json_put_number(&out, value);
-        else
-            mete_buffer_string(&out, "null");
+        mete_json_put_number(&out, value);
     }
     mete_buffer_string(&out, "}");
     int status = out.data ? METE_OK : mete_error_set(err, METE_ENOMEM, "out of memory for metrics");

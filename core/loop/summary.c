@@ -134,10 +134,7 @@ put_judged(mete_buffer *out, const char *name, const mete__judged *judged)
         mete_buffer_string(out, i ? "," : "");
         mete_json_put_text(out, mete_text_from(judged->metrics.item[i].name));
         mete_buffer_string(out, ":");
-        if (isfinite(value))
-            mete_json_put_number(out, value);
-        else
-            mete_buffer_string(out, "null");
+        mete_json_put_number(out, value);
     }
     mete_buffer_string(out, "},\"samples\":[");
     for (size_t i = 0; i < judged->count; i++) {
@@ -146,10 +143,7 @@ put_judged(mete_buffer *out, const char *name, const mete__judged *judged)
         mete_buffer_string(out, ",\"response\":");
         mete_json_put_text(out, mete_text_from(judged->shown[i].response));
         mete_buffer_string(out, ",\"reward\":");
-        if (isfinite(judged->shown[i].reward))
-            mete_json_put_number(out, judged->shown[i].reward);
-        else
-            mete_buffer_string(out, "null");
+        mete_json_put_number(out, judged->shown[i].reward);
         mete_buffer_string(out, "}");
     }
     mete_buffer_string(out, "]}");

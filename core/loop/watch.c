@@ -558,10 +558,7 @@ put_evidence(mete_buffer *out, const char *name, double value)
 {
     mete_buffer_format(
         out, "%s\"%s\":", out->length && out->data[out->length - 1] == '{' ? "" : ",", name);
-    if (isfinite(value))
-        mete_json_put_number(out, value);
-    else
-        mete_buffer_string(out, "null");
+    mete_json_put_number(out, value);
 }
 
 static void
