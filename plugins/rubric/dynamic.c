@@ -29,59 +29,17 @@ static const mete_option options[] = {
     METE_REAL(struct dynamic, temperature, 0.7, 0, 2, "temperature of the answers"),
     METE_OPTIONS_END};
 
-/* The tag holds a hash of the prompt, which therefore cannot close it. */
-static int
-make_question(mete_ctx *cx, const struct dynamic *p, mete_text prompt, mete_message *out)
-{
-    unsigned long long tag = mete_hash(1, prompt.data, prompt.length);
-    mete_buffer text = mete_buffer_make(0);
-    mete_buffer_format(&text, "%s\n\n<conversation-%016llx>\n",
-                       p->instructions ? p->instructions : task, tag);
-    mete_buffer_text(&text, prompt);
-    mete_buffer_format(&text,
-                       "\n</conversation-%016llx>\n\nAnswer with one JSON object and nothing after "
-                       "it: {\"criteria\": [{\"criterion\": \"...\", \"points\": 5}]}, of at most "
-                       "%d criteria.",
-                       tag, (int)p->most);
-    *out = (mete_message){METE_USER, 0, mete_text_copy(cx, mete_buffer_view(&text))};
-    int failed = text.status || !out->text.data;
-    mete_buffer_free(&text);
-    return failed ? mete_fail(cx, METE_ENOMEM, "out of memory for a question") : METE_OK;
-}
-
-struct writing {
-    const struct dynamic *dynamic;
-    mete_criteria *out;
-};
-
-static int
-read_answer(mete_ctx *cx, void *user, mete_text answer, size_t k, int *found)
-{
-    const struct writing *w = user;
-    return read_written(cx, answer, w->dynamic->most, "dynamic", w->out, k, found);
-}
-
 static int
 generate(mete_ctx *cx, const void *self, const mete_batch *prompts, mete_criteria *out)
 {
     const struct dynamic *p = self;
-    size_t rows = prompts->episodes, open = 0;
-    mete_message *message = mete_arena(cx, (rows + 1) * sizeof *message);
-    struct writing writing = {p, out};
-    int status = METE_OK;
-    if (!prompts->prompt)
-        return mete_fail(cx, METE_EDATA, "there is no prompt to write criteria for");
-    if (!message)
-        return mete_fail(cx, METE_ENOMEM, "out of memory for %zu questions", rows);
-    for (size_t i = 0; i < rows && !status; i++)
-        status = make_question(cx, p, prompts->prompt[i], &message[i]);
-    if (!status)
-        status = ask_all(cx, &(struct asking){p->model, p->tries, p->max_tokens, p->temperature},
-                         message, prompts->prompt_id, rows, read_answer, &writing, &open);
-    if (open && !status)
-        mete_log(cx, 2, "no criteria for %zu of %zu prompts: the model's answers held none", open,
-                 rows);
-    return status;
+    struct writer writer = {{p->model, p->tries, p->max_tokens, p->temperature},
+                            p->most,
+                            "dynamic",
+                            p->instructions ? p->instructions : task,
+                            "conversation",
+                            "{\"criterion\": \"...\", \"points\": 5}"};
+    return write_criteria(cx, &writer, prompts, out);
 }
 
 METE_RUBRIC_PLUGIN(dynamic, "1.0",
